@@ -1,0 +1,90 @@
+//! Which database a command works on: the one of `DATABASE_URL`, the running private one, or the private one
+//! started for the command.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::config::Settings;
+use crate::embedded::{self, Embedded, Place};
+use crate::store;
+
+/// A database that can be connected to.
+pub(super) struct Database {
+    /// How.
+    pub options: PgConnectOptions,
+    private: bool,
+    /// The private one, if this process started it.
+    started: Option<Embedded>,
+}
+
+/// Where the private PostgreSQL lives; a demo's has a directory of its own.
+pub(super) fn data_dir(settings: &Settings, demo: bool) -> PathBuf {
+    settings.data_dir.clone().unwrap_or_else(|| {
+        let dir = embedded::default_data_dir();
+        if demo { dir.with_file_name("ordergate-demo") } else { dir }
+    })
+}
+
+impl Database {
+    /// The database that a server works on; the private one is started, and owned.
+    pub(super) async fn for_server(settings: &Settings, demo: bool) -> anyhow::Result<Self> {
+        if let Some(url) = &settings.database_url {
+            return Ok(Database { options: parse(url)?, private: false, started: None });
+        }
+        Database::start(settings, demo).await
+    }
+
+    /// The database that a command works on; a running private one is found.
+    pub(super) async fn for_command(settings: &Settings) -> anyhow::Result<Self> {
+        if let Some(url) = &settings.database_url {
+            return Ok(Database { options: parse(url)?, private: false, started: None });
+        }
+        match embedded::running(&data_dir(settings, false))? {
+            Some(place) => Ok(Database { options: options(&place), private: true, started: None }),
+            None => Database::start(settings, false).await,
+        }
+    }
+
+    async fn start(settings: &Settings, demo: bool) -> anyhow::Result<Self> {
+        // Some for psql and for commands, beside the server's own.
+        let max_connections = (settings.max_connections + 10).to_string();
+        let started = Embedded::start(&data_dir(settings, demo), &[("max_connections", &max_connections)]).await?;
+        Ok(Database { options: options(started.place()), private: true, started: Some(started) })
+    }
+
+    /// True for the private one.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
+    }
+
+    /// One connection; the schema has to be this program's.
+    pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
+        let mut conn = PgConnection::connect_with(&self.options).await.context("the database")?;
+        store::connect::check_version(&mut conn).await?;
+        Ok(conn)
+    }
+
+    /// Stops what was started.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        if let Some(started) = self.started {
+            started.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
+    // The parser's own message may repeat the password.
+    url.parse().ok().context("database-url: expected a URL like postgres://user:password@host:5432/database?sslmode=require")
+}
+
+fn options(place: &Place) -> PgConnectOptions {
+    PgConnectOptions::new_without_pgpass()
+        .socket(&place.socket_dir)
+        .port(place.port)
+        .username(embedded::USER)
+        .database(embedded::DATABASE)
+}

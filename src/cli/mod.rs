@@ -1,0 +1,255 @@
+//! The command line: starts everything, and sets accounts up. Holds no query.
+
+mod database;
+mod demo;
+mod output;
+mod serve;
+mod setup;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::{Given, Settings};
+use output::Output;
+
+/// A self-hosted server that speaks Altcraft's Market API, on PostgreSQL.
+///
+/// Start with `ordergate serve --demo`: it needs no setup and prints a line to try. For a server of your own,
+/// set an account up (account, channel, touchpoint, currency, token) and run `ordergate serve`.
+#[derive(Debug, Parser)]
+#[command(name = "ordergate", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    given: Given,
+    /// How lists and results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    #[command(after_help = "Without --database-url, a private PostgreSQL runs in the data directory. \
+        Stop with SIGTERM or Ctrl-C: running requests may finish.")]
+    Serve {
+        /// Run a demo on loopback: its own data directory, an account, and Altcraft's public example token
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Bring the database's schema up to this program's version (serve does it, too)
+    Migrate,
+    /// Accounts: everything else belongs to one
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Tokens that clients carry
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Sales channels, each with a profile database
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// Touchpoints of channels: what an order's `endpoint` names
+    #[command(subcommand)]
+    Touchpoint(TouchpointCommand),
+    /// Currencies that orders may have
+    #[command(subcommand)]
+    Currency(CurrencyCommand),
+    /// Regions that orders may have
+    #[command(subcommand)]
+    Region(RegionCommand),
+    /// Order statuses beside the built-in ones
+    #[command(subcommand)]
+    OrderStatus(OrderStatusCommand),
+    /// What an order does with a customer, product or SKU that is not known
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+}
+
+/// The account that a command works on.
+#[derive(Debug, Clone, Args)]
+struct OfAccount {
+    /// The account's name
+    #[arg(long, value_name = "NAME")]
+    account: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountCommand {
+    /// Make an account
+    Create {
+        /// Its name
+        name: String,
+    },
+    /// List all accounts
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token and print it: it is shown once and stored nowhere
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        name: String,
+        /// What it may do: market (everything), orders:read, orders:write, catalog:read, catalog:write
+        #[arg(long = "role", value_name = "ROLE", default_values_t = [crate::auth::MARKET.to_owned()])]
+        roles: Vec<String>,
+        /// When it ends by itself, like 2030-01-31 or 2030-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<String>,
+        /// Take over a token that clients already carry: one line on standard input, at least 16 characters
+        #[arg(long)]
+        value_stdin: bool,
+    },
+    /// List an account's tokens, without the tokens themselves
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+    /// End a token at once, on every server
+    Revoke {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id, as `token list` shows it
+        id: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ChannelCommand {
+    /// Make a sales channel
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its external id
+        external_id: String,
+        /// The profile database whose customers buy there; made if it is new
+        #[arg(long, default_value = "main")]
+        database: String,
+    },
+    /// List the channels
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TouchpointCommand {
+    /// Make a touchpoint
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its external id
+        external_id: String,
+        /// The external id of its channel
+        #[arg(long)]
+        channel: String,
+    },
+    /// List the touchpoints
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CurrencyCommand {
+    /// Allow currencies
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Three letters each, like USD
+        #[arg(required = true)]
+        codes: Vec<String>,
+    },
+    /// List the currencies
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RegionCommand {
+    /// Make a region
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its external id
+        external_id: String,
+        /// What people call it [default: the id]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the regions
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum OrderStatusCommand {
+    /// Make an order status
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its external id
+        external_id: String,
+    },
+    /// List the order statuses, the built-in ones too
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Set policies: create makes a stub, reject refuses the order
+    Set {
+        #[command(flatten)]
+        of: OfAccount,
+        /// A customer that is not known
+        #[arg(long, value_enum)]
+        unknown_profile: Option<setup::Policy>,
+        /// A product that is not known
+        #[arg(long, value_enum)]
+        unknown_product: Option<setup::Policy>,
+        /// A SKU that is not known
+        #[arg(long, value_enum)]
+        unknown_sku: Option<setup::Policy>,
+    },
+    /// List the policies
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+}
+
+/// Runs the program on its arguments.
+///
+/// # Errors
+/// Whatever went wrong, as a sentence for the operator.
+pub fn run() -> anyhow::Result<()> {
+    let Cli { given, output, command } = Cli::parse();
+    let settings = Settings::resolve(given)?;
+    crate::telemetry::start(&settings).context("log: expected a filter like info or ordergate=debug")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve { demo } => serve::serve(settings, demo).await,
+            command => setup::run(&settings, output, command).await,
+        }
+    })
+}
+
+/// The command line as clap knows it, for the test that compares it with the documentation.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,111 @@
+//! `serve`: the database, the schema, the listener, the janitor; and everything back in the end.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::database::Database;
+use super::demo;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::http::App;
+use crate::store;
+use crate::store::connect::PoolSettings;
+
+/// How often the janitor writes down when tokens were used, and looks for old events.
+const JANITOR_INTERVAL: Duration = Duration::from_secs(60);
+/// Most events that one statement deletes.
+const PRUNE_SET: i64 = 10_000;
+
+pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> {
+    if demo && !settings.listen.ip().is_loopback() {
+        anyhow::bail!("serve --demo: expected a loopback address to listen on, found {}: its token is public", settings.listen);
+    }
+    let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
+    let stop = crate::shutdown::on_signal().context("signals")?;
+    let database = tokio::select! {
+        database = Database::for_server(&settings, demo) => database?,
+        // Dropped, a private PostgreSQL that is still starting is told to stop.
+        () = stop.cancelled() => return Ok(()),
+    };
+    let served = run(settings, demo, listener, stop, &database).await;
+    let stopped = database.stop().await;
+    served.and(stopped)
+}
+
+async fn run(settings: Settings, demo: bool, listener: TcpListener, stop: CancellationToken, database: &Database) -> anyhow::Result<()> {
+    let migrated = store::connect::migrate(&database.options).await?;
+    if migrated.after > migrated.before {
+        tracing::info!(from = migrated.before, to = migrated.after, "the schema was brought up to date");
+    }
+    let pool = store::connect::pool(
+        database.options.clone(),
+        PoolSettings {
+            max_connections: settings.max_connections,
+            acquire_timeout: settings.acquire_timeout,
+            lock_timeout: settings.lock_timeout,
+        },
+    );
+    let address = listener.local_addr().context("the listener's address")?;
+    let clock = Clock::System;
+    if demo {
+        demo::set_up(&pool, migrated.before == 0).await?;
+        demo::print_how_to_try(address);
+    }
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
+    let outbox_max_age = settings.outbox_max_age;
+    let app = App::new(settings, pool.clone(), clock.clone(), demo);
+    let janitor = janitor(&app, &pool, &clock, outbox_max_age);
+    tokio::select! {
+        () = crate::http::serve::serve(app.clone(), listener, stop) => {}
+        () = janitor => {}
+    }
+    note_uses(&app, &pool).await;
+    pool.close().await;
+    tracing::info!("ordergate has stopped");
+    Ok(())
+}
+
+/// Tidies up for ever.
+async fn janitor(app: &App, pool: &PgPool, clock: &Clock, outbox_max_age: Duration) {
+    loop {
+        tokio::time::sleep(JANITOR_INTERVAL).await;
+        note_uses(app, pool).await;
+        match prune(pool, clock, outbox_max_age).await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "old events were deleted"),
+            Err(error) => tracing::warn!(%error, "old events were not deleted; the next try is in a minute"),
+        }
+    }
+}
+
+async fn prune(pool: &PgPool, clock: &Clock, max_age: Duration) -> store::Result<u64> {
+    let mut conn = store::connect::acquire(pool).await?;
+    let mut deleted = 0;
+    loop {
+        let now = store::outbox::prune(&mut conn, clock.now() - max_age, PRUNE_SET).await?;
+        deleted += now;
+        if now < PRUNE_SET.unsigned_abs() {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// Writes down when tokens were last used.
+async fn note_uses(app: &App, pool: &PgPool) {
+    let uses = app.last_used().take();
+    if uses.is_empty() {
+        return;
+    }
+    let (ids, times): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
+    let noted = async {
+        let mut conn = store::connect::acquire(pool).await?;
+        store::tokens::note_uses(&mut conn, &ids, &times).await
+    };
+    if let Err(error) = noted.await {
+        tracing::warn!(%error, "when tokens were last used was not written down");
+    }
+}

@@ -1,0 +1,275 @@
+//! Typed settings: defaults < file < environment < flags, checked at start.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A setting as it is given: every one may be absent. The doc comments are the help texts.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Given {
+    /// A TOML file with settings, named as the flags but with underscores
+    #[arg(long, env = "ORDERGATE_CONFIG", value_name = "FILE", global = true)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// The PostgreSQL server to use; without it, a private one runs in the data directory
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    pub database_url: Option<String>,
+    /// Where the private PostgreSQL lives [default: /var/lib/ordergate as root, else ~/.local/share/ordergate]
+    #[arg(long, env = "ORDERGATE_DATA_DIR", value_name = "DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, or a filter like ordergate=debug [default: info]
+    #[arg(long, env = "ORDERGATE_LOG", value_name = "FILTER", global = true)]
+    pub log: Option<String>,
+    /// How the log is written: text or json [default: text]
+    #[arg(long, env = "ORDERGATE_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+    /// The address to listen on [default: 127.0.0.1:8080]
+    #[arg(long, env = "ORDERGATE_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// The HTTP status of a request that was understood and refused: ok (always 200) or rest (as in `error`) [default: ok]
+    #[arg(long, env = "ORDERGATE_HTTP_STATUS", value_name = "STYLE")]
+    pub http_status: Option<HttpStatus>,
+    /// Longest body, before and after decompression, in bytes [default: 33554432]
+    #[arg(long, env = "ORDERGATE_MAX_BODY_BYTES", value_name = "BYTES")]
+    pub max_body_bytes: Option<usize>,
+    /// Most bytes of all bodies at once in memory [default: 268435456]
+    #[arg(long, env = "ORDERGATE_MAX_INFLIGHT_BYTES", value_name = "BYTES")]
+    pub max_inflight_bytes: Option<usize>,
+    /// Most orders in a request [default: 10000]
+    #[arg(long, env = "ORDERGATE_MAX_ORDERS", value_name = "N")]
+    pub max_orders: Option<usize>,
+    /// Most lines in an order [default: 1000]
+    #[arg(long, env = "ORDERGATE_MAX_LINES", value_name = "N")]
+    pub max_lines: Option<usize>,
+    /// Most custom-field definitions in a request [default: 1000]
+    #[arg(long, env = "ORDERGATE_MAX_DEFINITIONS", value_name = "N")]
+    pub max_definitions: Option<usize>,
+    /// Most custom line statuses in a request [default: 1000]
+    #[arg(long, env = "ORDERGATE_MAX_LINE_STATUSES", value_name = "N")]
+    pub max_line_statuses: Option<usize>,
+    /// Most tags of an order [default: 100]
+    #[arg(long, env = "ORDERGATE_MAX_TAGS", value_name = "N")]
+    pub max_tags: Option<usize>,
+    /// Most custom values of an order or a line [default: 200]
+    #[arg(long, env = "ORDERGATE_MAX_CUSTOM_VALUES", value_name = "N")]
+    pub max_custom_values: Option<usize>,
+    /// Deepest nesting of a document, at most 200 [default: 64]
+    #[arg(long, env = "ORDERGATE_MAX_DEPTH", value_name = "N")]
+    pub max_depth: Option<usize>,
+    /// Longest wait for the next bytes of a body, in milliseconds [default: 20000]
+    #[arg(long, env = "ORDERGATE_BODY_IDLE_TIMEOUT_MS", value_name = "MS")]
+    pub body_idle_timeout_ms: Option<u64>,
+    /// Longest time for a whole body, in milliseconds [default: 300000]
+    #[arg(long, env = "ORDERGATE_BODY_TIMEOUT_MS", value_name = "MS")]
+    pub body_timeout_ms: Option<u64>,
+    /// Longest wait for another request's lock, in milliseconds [default: 10000]
+    #[arg(long, env = "ORDERGATE_LOCK_TIMEOUT_MS", value_name = "MS")]
+    pub lock_timeout_ms: Option<u64>,
+    /// Longest wait for a free database connection, in milliseconds [default: 10000]
+    #[arg(long, env = "ORDERGATE_ACQUIRE_TIMEOUT_MS", value_name = "MS")]
+    pub acquire_timeout_ms: Option<u64>,
+    /// Most database connections at once [default: 16]
+    #[arg(long, env = "ORDERGATE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<u32>,
+    /// How long running requests may go on after a signal to stop, in milliseconds [default: 30000]
+    #[arg(long, env = "ORDERGATE_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
+    pub shutdown_timeout_ms: Option<u64>,
+    /// How long events stay in the outbox, in hours [default: 720]
+    #[arg(long, env = "ORDERGATE_OUTBOX_MAX_AGE_HOURS", value_name = "HOURS")]
+    pub outbox_max_age_hours: Option<u32>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The HTTP status of a request that was understood and refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpStatus {
+    /// 200, and the truth in `error`.
+    #[default]
+    Ok,
+    /// The number in `error`.
+    Rest,
+}
+
+/// How much of something a request may hold (contract, section 1).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes, before and after decompression.
+    pub max_body_bytes: usize,
+    /// Orders in a request.
+    pub max_orders: usize,
+    /// Lines in an order.
+    pub max_lines: usize,
+    /// Custom-field definitions in a request.
+    pub max_definitions: usize,
+    /// Custom line statuses in a request.
+    pub max_line_statuses: usize,
+    /// Tags of an order.
+    pub max_tags: usize,
+    /// Custom values of an order or a line.
+    pub max_custom_values: usize,
+    /// Levels of nesting.
+    pub max_depth: usize,
+}
+
+impl Limits {
+    /// More values than an order within all the other limits can hold, unknown fields included: a bound
+    /// on the memory that one order takes while it is read.
+    #[must_use]
+    pub fn max_values(&self) -> usize {
+        let per_line = self.max_custom_values.saturating_add(50);
+        let lines = self.max_lines.saturating_mul(per_line);
+        lines.saturating_add(self.max_tags).saturating_add(self.max_custom_values).saturating_add(1000)
+    }
+}
+
+/// The settings that the server runs with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The PostgreSQL server to use, if it is not the private one.
+    pub database_url: Option<String>,
+    /// Where the private PostgreSQL lives, if it was said.
+    pub data_dir: Option<PathBuf>,
+    /// What is logged.
+    pub log: String,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The HTTP status of refusals.
+    pub http_status: HttpStatus,
+    /// Bytes of all bodies at once.
+    pub max_inflight_bytes: usize,
+    /// What a request may hold.
+    pub limits: Limits,
+    /// Longest wait for the next bytes of a body.
+    pub body_idle_timeout: Duration,
+    /// Longest time for a whole body.
+    pub body_timeout: Duration,
+    /// Longest wait for a lock.
+    pub lock_timeout: Duration,
+    /// Longest wait for a connection.
+    pub acquire_timeout: Duration,
+    /// Database connections at once.
+    pub max_connections: u32,
+    /// How long running requests may go on after a signal.
+    pub shutdown_timeout: Duration,
+    /// How long events stay in the outbox.
+    pub outbox_max_age: Duration,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("settings file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("settings file {path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its range.
+    #[error("{name}: expected {expected}, found {found}")]
+    Range {
+        /// The setting.
+        name: &'static str,
+        /// What it takes.
+        expected: &'static str,
+        /// What was given.
+        found: String,
+    },
+}
+
+/// Deepest nesting that a reader's stack is sure to bear.
+const MAX_MAX_DEPTH: usize = 200;
+
+impl Settings {
+    /// The settings out of flags, environment and file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a value is out of its range.
+    pub fn resolve(given: Given) -> Result<Self, ConfigError> {
+        let file = match &given.config {
+            Some(path) => read(path)?,
+            None => Given::default(),
+        };
+        macro_rules! pick {
+            ($name:ident) => {
+                given.$name.or(file.$name)
+            };
+            ($name:ident, $default:expr) => {
+                given.$name.or(file.$name).unwrap_or($default)
+            };
+        }
+        let limits = Limits {
+            max_body_bytes: positive("max_body_bytes", pick!(max_body_bytes, 32 << 20))?,
+            max_orders: positive("max_orders", pick!(max_orders, 10_000))?,
+            max_lines: positive("max_lines", pick!(max_lines, 1_000))?,
+            max_definitions: pick!(max_definitions, 1_000),
+            max_line_statuses: pick!(max_line_statuses, 1_000),
+            max_tags: pick!(max_tags, 100),
+            max_custom_values: pick!(max_custom_values, 200),
+            max_depth: positive("max_depth", pick!(max_depth, 64))?,
+        };
+        if limits.max_depth > MAX_MAX_DEPTH {
+            let found = limits.max_depth.to_string();
+            return Err(ConfigError::Range { name: "max_depth", expected: "at most 200", found });
+        }
+        let max_connections = pick!(max_connections, 16);
+        if max_connections < 2 {
+            let found = max_connections.to_string();
+            return Err(ConfigError::Range { name: "max_connections", expected: "at least 2", found });
+        }
+        Ok(Settings {
+            database_url: pick!(database_url).filter(|url| !url.is_empty()),
+            data_dir: pick!(data_dir),
+            log: pick!(log, "info".to_owned()),
+            log_format: pick!(log_format, LogFormat::default()),
+            listen: pick!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
+            http_status: pick!(http_status, HttpStatus::default()),
+            max_inflight_bytes: positive("max_inflight_bytes", pick!(max_inflight_bytes, 256 << 20))?,
+            limits,
+            body_idle_timeout: Duration::from_millis(pick!(body_idle_timeout_ms, 20_000)),
+            body_timeout: Duration::from_millis(pick!(body_timeout_ms, 300_000)),
+            lock_timeout: Duration::from_millis(pick!(lock_timeout_ms, 10_000)),
+            acquire_timeout: Duration::from_millis(pick!(acquire_timeout_ms, 10_000)),
+            max_connections,
+            shutdown_timeout: Duration::from_millis(pick!(shutdown_timeout_ms, 30_000)),
+            outbox_max_age: Duration::from_secs(u64::from(pick!(outbox_max_age_hours, 720)) * 3600),
+        })
+    }
+}
+
+fn positive(name: &'static str, value: usize) -> Result<usize, ConfigError> {
+    if value == 0 {
+        return Err(ConfigError::Range { name, expected: "at least 1", found: "0".to_owned() });
+    }
+    Ok(value)
+}
+
+fn read(path: &Path) -> Result<Given, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+}

@@ -1,0 +1,44 @@
+//! One request to import orders, as it was decoded.
+
+use std::borrow::Cow;
+
+use super::custom_fields::SentDefinition;
+use super::line_statuses::SentLineStatus;
+use super::orders::Order;
+use super::rejection::Rejection;
+
+/// What a bad order does to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// Nothing.
+    #[default]
+    Continue,
+    /// Nothing at all is written.
+    Abort,
+}
+
+/// Everything at the root but the orders.
+#[derive(Debug, PartialEq)]
+pub struct Head {
+    /// In the order sent.
+    pub definitions: Vec<SentDefinition>,
+    /// In the order sent.
+    pub line_statuses: Vec<SentLineStatus>,
+    /// Fire nothing.
+    pub skip_triggers: bool,
+    /// What a bad order does to the others.
+    pub on_error: OnError,
+    /// Roll back at the end.
+    pub dry_run: bool,
+    /// More in each result.
+    pub detail: bool,
+}
+
+/// An order of a request, good or not.
+#[derive(Debug, PartialEq)]
+pub struct Decoded<'a> {
+    /// The external id as the answer names it: empty if it is missing or unusable.
+    pub external_id: Cow<'a, str>,
+    /// The order, or why it was refused.
+    pub order: Result<Order<'a>, Rejection>,
+}

@@ -1,0 +1,123 @@
+//! Which customer profile an order belongs to (contract, section 5).
+
+/// A kind of key by which a profile can be found; each has its own name space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IdentityKind {
+    /// The profile's own id.
+    ProfileId,
+    /// The e-mail address of a profile.
+    EmailProfile,
+    /// The e-mail address of a subscription.
+    EmailSub,
+    /// The phone number of a profile.
+    PhoneProfile,
+    /// The phone number of a subscription.
+    PhoneSub,
+    /// A push subscription at a provider.
+    PushSub,
+    /// A custom field of a profile.
+    Custom,
+    /// A custom field of a subscription.
+    CustomSub,
+}
+
+impl IdentityKind {
+    /// The name that is stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IdentityKind::ProfileId => "profile_id",
+            IdentityKind::EmailProfile => "email_profile",
+            IdentityKind::EmailSub => "email_sub",
+            IdentityKind::PhoneProfile => "phone_profile",
+            IdentityKind::PhoneSub => "phone_sub",
+            IdentityKind::PushSub => "push_sub",
+            IdentityKind::Custom => "custom",
+            IdentityKind::CustomSub => "custom_sub",
+        }
+    }
+}
+
+/// One way to find one profile in a profile database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The kind of key.
+    pub kind: IdentityKind,
+    /// The provider or the field; empty for the other kinds.
+    pub name: String,
+    /// The key, folded as its kind is compared.
+    pub value: String,
+}
+
+/// One key that an order carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// The path of the field that carries the key, inside the order.
+    pub field: &'static [&'static str],
+    /// Where a profile is looked for: the same key under each of these kinds.
+    pub looks_among: Vec<Identity>,
+    /// What a miss creates; nothing for a profile id.
+    pub creates: Option<Identity>,
+}
+
+/// A customer, as an order names it: one key, or an e-mail and a phone number in this order.
+pub type Customer = Vec<Key>;
+
+impl Key {
+    /// A key of one kind or several, which creates the first of them.
+    #[must_use]
+    pub fn new(field: &'static [&'static str], kinds: &[IdentityKind], name: &str, value: &str) -> Self {
+        let identity = |kind| Identity { kind, name: name.to_owned(), value: value.to_owned() };
+        let looks_among: Vec<_> = kinds.iter().copied().map(identity).collect();
+        let creates = looks_among.first().filter(|first| first.kind != IdentityKind::ProfileId).cloned();
+        Key { field, looks_among, creates }
+    }
+
+    /// The key as it is compared, for messages.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        self.looks_among.first().map_or("", |identity| &identity.value)
+    }
+}
+
+/// An e-mail address as it is compared: trimmed, without case; text on both sides of one `@`.
+#[must_use]
+pub fn fold_email(text: &str) -> Option<String> {
+    let folded = text.trim().to_lowercase();
+    let (local, domain) = folded.split_once('@')?;
+    (!local.is_empty() && !domain.is_empty() && !domain.contains('@')).then_some(folded)
+}
+
+/// A phone number as it is compared: one leading `+`, if there is one, and digits.
+#[must_use]
+pub fn fold_phone(text: &str) -> Option<String> {
+    let text = text.trim();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let plus = if text.starts_with('+') { "+" } else { "" };
+    (!digits.is_empty()).then(|| format!("{plus}{digits}"))
+}
+
+/// A profile id: 24 hex digits, in lower case.
+#[must_use]
+pub fn fold_profile_id(text: &str) -> Option<String> {
+    let text = text.trim();
+    (text.len() == 24 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_folded() {
+        assert_eq!(fold_email(" John@Example.COM ").as_deref(), Some("john@example.com"));
+        for bad in ["", "john", "@x", "x@", "a@b@c"] {
+            assert_eq!(fold_email(bad), None, "{bad}");
+        }
+        assert_eq!(fold_phone("+7 (999) 123-45-67").as_deref(), Some("+79991234567"));
+        assert_eq!(fold_phone("8 999+1").as_deref(), Some("89991"));
+        assert_eq!(fold_phone("+"), None);
+        assert_eq!(fold_profile_id("5F0000000000000000000ABC").as_deref(), Some("5f0000000000000000000abc"));
+        assert_eq!(fold_profile_id("5f"), None);
+    }
+}

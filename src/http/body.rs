@@ -1,0 +1,338 @@
+//! Reads a body: in time, unpacked, and counted as its bytes arrive, not as they are declared.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
+
+use super::inflight::Hold;
+use crate::error::{Code, Error};
+
+/// A `Content-Encoding` that we unpack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// Not packed.
+    Identity,
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878, any number of frames.
+    Zstd,
+}
+
+/// How large and how slow a body may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Bytes, packed and unpacked.
+    pub max_bytes: usize,
+    /// Longest wait for the next bytes.
+    pub idle: Duration,
+    /// Longest time for all of it.
+    pub total: Duration,
+}
+
+/// The largest zstd window that is unpacked: what RFC 8878 asks a decoder to support.
+const MAX_ZSTD_WINDOW_LOG: u32 = 23;
+/// Enough for every zstd frame header.
+const ZSTD_HEADER_BYTES: usize = 18;
+
+/// The failure of a body that is larger than the limit; `sent` where it is known.
+pub(super) fn too_large(max_bytes: usize, sent: Option<u64>) -> Error {
+    let sent = sent.map(|sent| format!(", found {sent}")).unwrap_or_default();
+    Error::new(Code::TooLarge, format!("body: expected at most {max_bytes} bytes (max_body_bytes){sent}"))
+}
+
+/// Reads all of a body; its bytes, and the decoder's own memory, are taken from `hold`.
+pub(super) async fn read(body: &mut Body, encoding: Encoding, bounds: Bounds, hold: Hold) -> Result<(Vec<u8>, Hold), Error> {
+    let deadline = Instant::now() + bounds.total;
+    let mut unpacker = Unpacker::new(encoding, Sink { bytes: Vec::new(), max_bytes: bounds.max_bytes, hold, failure: None });
+    let mut packed_bytes = 0;
+    loop {
+        let wait = bounds.idle.min(deadline.saturating_duration_since(Instant::now()));
+        let frame = match tokio::time::timeout(wait, body.frame()).await {
+            Err(_) => return Err(Error::new(Code::Timeout, format!("body: the next bytes did not come within {} ms", wait.as_millis()))),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => return Err(Error::new(Code::BadRequest, "body: it stopped half-way").caused_by(error)),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        packed_bytes += data.len();
+        if packed_bytes > bounds.max_bytes {
+            return Err(too_large(bounds.max_bytes, None));
+        }
+        tokio::task::block_in_place(|| unpacker.push(&data))?;
+    }
+    tokio::task::block_in_place(|| unpacker.finish())
+}
+
+/// Where unpacked bytes go.
+struct Sink {
+    bytes: Vec<u8>,
+    max_bytes: usize,
+    hold: Hold,
+    /// Why the sink refused bytes.
+    failure: Option<Error>,
+}
+
+impl Sink {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.bytes.len() + bytes.len() > self.max_bytes {
+            return Err(too_large(self.max_bytes, None));
+        }
+        self.take(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        if self.hold.grow(bytes) { Ok(()) } else { Err(Error::unavailable("too many bodies at once; send the same again")) }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.push(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                self.failure = Some(error);
+                Err(io::Error::other("refused"))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn broken(what: &str, source: io::Error) -> Error {
+    Error::new(Code::BadRequest, format!("body: expected whole and sound {what} data")).caused_by(source)
+}
+
+enum Unpacker {
+    Plain(Sink),
+    Gzip(Box<flate2::write::MultiGzDecoder<Sink>>),
+    /// Before the first byte, which tells the window.
+    BrotliStart(Sink),
+    Brotli { decoder: Box<brotli::DecompressorWriter<Sink>>, window: usize },
+    /// Before the first frame's header, which tells the window.
+    ZstdStart { sink: Sink, header: Vec<u8> },
+    Zstd(Box<ZstdStream>),
+    /// After a failure.
+    Gone,
+}
+
+struct ZstdStream {
+    sink: Sink,
+    decoder: ZstdDecoder<'static>,
+    window: usize,
+    /// The last frame is whole.
+    at_end: bool,
+}
+
+impl Unpacker {
+    fn new(encoding: Encoding, sink: Sink) -> Self {
+        match encoding {
+            Encoding::Identity => Unpacker::Plain(sink),
+            Encoding::Gzip => Unpacker::Gzip(Box::new(flate2::write::MultiGzDecoder::new(sink))),
+            Encoding::Brotli => Unpacker::BrotliStart(sink),
+            Encoding::Zstd => Unpacker::ZstdStart { sink, header: Vec::new() },
+        }
+    }
+
+    fn push(&mut self, data: &[u8]) -> Result<(), Error> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        match self {
+            Unpacker::Plain(sink) => sink.push(data),
+            Unpacker::Gzip(decoder) => {
+                decoder.write_all(data).map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("gzip", error)))
+            }
+            Unpacker::Brotli { decoder, .. } => {
+                decoder.write_all(data).map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("br", error)))
+            }
+            Unpacker::Zstd(stream) => stream.push(data),
+            Unpacker::BrotliStart(_) => {
+                self.start_brotli(data[0])?;
+                self.push(data)
+            }
+            Unpacker::ZstdStart { header, .. } => {
+                header.extend_from_slice(data);
+                if header.len() < ZSTD_HEADER_BYTES { Ok(()) } else { self.start_zstd() }
+            }
+            Unpacker::Gone => Ok(()),
+        }
+    }
+
+    fn start_brotli(&mut self, first: u8) -> Result<(), Error> {
+        let Unpacker::BrotliStart(mut sink) = std::mem::replace(self, Unpacker::Gone) else { return Ok(()) };
+        // RFC 7932, section 9.1; the pattern 0010001 announces the large-window extension.
+        let window_log = match (first & 1, (first >> 1) & 7, (first >> 4) & 7) {
+            (0, _, _) => 16,
+            (_, 0, 0) => 17,
+            (_, 0, 1) => {
+                return Err(Error::new(Code::TooLarge, "body: expected a br window of at most 16 MiB, found the large-window extension"));
+            }
+            (_, 0, n) => 8 + u32::from(n),
+            (_, n, _) => 17 + u32::from(n),
+        };
+        let window = 1 << window_log;
+        sink.take(window)?;
+        *self = Unpacker::Brotli { decoder: Box::new(brotli::DecompressorWriter::new(sink, 4096)), window };
+        Ok(())
+    }
+
+    fn start_zstd(&mut self) -> Result<(), Error> {
+        let Unpacker::ZstdStart { mut sink, header } = std::mem::replace(self, Unpacker::Gone) else { return Ok(()) };
+        let window = zstd_window(&header);
+        let max = 1_u64 << MAX_ZSTD_WINDOW_LOG;
+        if window > max {
+            return Err(Error::new(Code::TooLarge, format!("body: expected a zstd window of at most {max} bytes, found {window}")));
+        }
+        let window = usize::try_from(window).unwrap_or(usize::MAX).next_power_of_two().max(1 << 10);
+        sink.take(window)?;
+        let failed = |error: io::Error| Error::internal(error);
+        let mut decoder = ZstdDecoder::new().map_err(failed)?;
+        // No later frame needs more than was taken for the first one.
+        decoder.set_parameter(DParameter::WindowLogMax(window.trailing_zeros())).map_err(failed)?;
+        *self = Unpacker::Zstd(Box::new(ZstdStream { sink, decoder, window, at_end: false }));
+        self.push(&header)
+    }
+
+    fn finish(mut self) -> Result<(Vec<u8>, Hold), Error> {
+        if matches!(&self, Unpacker::ZstdStart { header, .. } if !header.is_empty()) {
+            self.start_zstd()?;
+        }
+        let cut = |what| broken(what, io::ErrorKind::UnexpectedEof.into());
+        match self {
+            Unpacker::Plain(sink) => Ok((sink.bytes, sink.hold)),
+            Unpacker::Gzip(decoder) => {
+                let sink = decoder.finish().map_err(|error| broken("gzip", error))?;
+                Ok((sink.bytes, sink.hold))
+            }
+            Unpacker::Brotli { decoder, window } => {
+                let mut sink = decoder.into_inner().map_err(|_| cut("br"))?;
+                sink.hold.shrink(window);
+                Ok((sink.bytes, sink.hold))
+            }
+            Unpacker::Zstd(mut stream) => {
+                if !stream.at_end {
+                    return Err(cut("zstd"));
+                }
+                stream.sink.hold.shrink(stream.window);
+                Ok((stream.sink.bytes, stream.sink.hold))
+            }
+            Unpacker::BrotliStart(_) | Unpacker::Gone => Err(cut("br")),
+            Unpacker::ZstdStart { .. } => Err(cut("zstd")),
+        }
+    }
+}
+
+impl ZstdStream {
+    fn push(&mut self, data: &[u8]) -> Result<(), Error> {
+        let mut input = InBuffer::around(data);
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let mut output = OutBuffer::around(&mut buffer[..]);
+            let left = self.decoder.run(&mut input, &mut output).map_err(|error| {
+                if error.to_string().contains("requires too much memory") {
+                    return Error::new(Code::TooLarge, "body: expected no zstd frame with a larger window than the first");
+                }
+                broken("zstd", error)
+            })?;
+            let written = output.pos();
+            self.at_end = left == 0;
+            self.sink.push(&buffer[..written])?;
+            // A full buffer may hide more output.
+            if input.pos() == data.len() && written < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The window that a zstd frame's header asks for, in bytes; 0 where there is none to read.
+fn zstd_window(header: &[u8]) -> u64 {
+    let Some(([0x28, 0xb5, 0x2f, 0xfd], rest)) = header.split_at_checked(4) else { return 0 };
+    let Some((descriptor, rest)) = rest.split_first() else { return 0 };
+    if descriptor & 0x20 == 0 {
+        let Some(window) = rest.first() else { return 0 };
+        let base = 1_u64 << (10 + (window >> 3));
+        return base + base / 8 * u64::from(window & 7);
+    }
+    // A single segment: the window is the content.
+    let skip = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let len = [1, 2, 4, 8][usize::from(descriptor >> 6)];
+    let Some(size) = rest.get(skip..skip + len) else { return 0 };
+    let size = size.iter().rev().fold(0_u64, |size, byte| size << 8 | u64::from(*byte));
+    if len == 2 { size + 256 } else { size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inflight::Inflight;
+    use super::*;
+
+    fn unpack(encoding: Encoding, data: &[u8], max_bytes: usize) -> Result<Vec<u8>, Error> {
+        let hold = Inflight::new(64 << 20).hold(false);
+        let mut unpacker = Unpacker::new(encoding, Sink { bytes: Vec::new(), max_bytes, hold, failure: None });
+        for chunk in data.chunks(7) {
+            unpacker.push(chunk)?;
+        }
+        unpacker.finish().map(|(bytes, _)| bytes)
+    }
+
+    fn pack(encoding: Encoding, data: &[u8]) -> Vec<u8> {
+        match encoding {
+            Encoding::Identity => data.to_vec(),
+            Encoding::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                encoder.write_all(data).expect("memory");
+                encoder.finish().expect("memory")
+            }
+            Encoding::Brotli => {
+                let mut packed = Vec::new();
+                brotli::CompressorWriter::new(&mut packed, 4096, 5, 22).write_all(data).expect("memory");
+                packed
+            }
+            Encoding::Zstd => zstd::encode_all(data, 3).expect("memory"),
+        }
+    }
+
+    #[test]
+    fn every_encoding_is_unpacked_whole_or_refused() {
+        let data = b"some bytes that repeat, some bytes that repeat".repeat(100);
+        for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Brotli, Encoding::Zstd] {
+            let packed = pack(encoding, &data);
+            assert_eq!(unpack(encoding, &packed, 1 << 20).expect("sound"), data, "{encoding:?}");
+            let error = unpack(encoding, &packed, data.len() - 1).expect_err("too large");
+            assert_eq!(error.code, Code::TooLarge, "{encoding:?}");
+            if encoding != Encoding::Identity {
+                for cut in [0, 1, packed.len() / 2, packed.len() - 1] {
+                    let error = unpack(encoding, &packed[..cut], 1 << 20).expect_err("cut");
+                    assert_eq!(error.code, Code::BadRequest, "{encoding:?} {cut}");
+                }
+                let error = unpack(encoding, &[&packed[..], b"tail"].concat(), 1 << 20).expect_err("a tail");
+                assert_eq!(error.code, Code::BadRequest, "{encoding:?}");
+            }
+        }
+        let twice = |encoding| [pack(encoding, &data), pack(encoding, &data)].concat();
+        assert_eq!(unpack(Encoding::Gzip, &twice(Encoding::Gzip), 1 << 20).expect("two members").len(), 2 * data.len());
+        assert_eq!(unpack(Encoding::Zstd, &twice(Encoding::Zstd), 1 << 20).expect("two frames").len(), 2 * data.len());
+    }
+
+    #[test]
+    fn huge_windows_are_refused_by_their_headers() {
+        let error = unpack(Encoding::Brotli, &[0x11, 0x1e, 0, 0], 1 << 20).expect_err("large window");
+        assert_eq!(error.code, Code::TooLarge);
+        // A window descriptor of 1 GiB.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 0, 0];
+        assert_eq!(unpack(Encoding::Zstd, &frame, 1 << 20).expect_err("1 GiB").code, Code::TooLarge);
+        let small_first = [&pack(Encoding::Zstd, b"small")[..], &frame].concat();
+        assert_eq!(unpack(Encoding::Zstd, &small_first, 1 << 20).expect_err("1 GiB, later").code, Code::TooLarge);
+    }
+}

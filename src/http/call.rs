@@ -1,0 +1,239 @@
+//! One call's way from bytes to a document and a caller, in the order in which failures answer
+//! (contract, section 1).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Uri, header};
+
+use super::App;
+use super::body::{self, Bounds, Encoding};
+use super::inflight::Hold;
+use super::log::Line;
+use super::reply::{Answering, media_type};
+use crate::auth::{self, Caller, Disagree, Presented, Role};
+use crate::domain::rejection::{Problem, Rejection};
+use crate::error::{Code, Error};
+use crate::store;
+use crate::wire::document::{Document, Malformed};
+use crate::wire::format::Format;
+use crate::wire::node::Text;
+
+/// A request whose body is read.
+pub(super) struct Received {
+    /// The body, unpacked.
+    pub bytes: Vec<u8>,
+    /// Its bytes count as in memory as long as this lives.
+    pub hold: Hold,
+    /// Its format.
+    pub format: Format,
+    /// The token of header and query, if there is one.
+    pub presented: Presented,
+    /// Who it belongs to.
+    pub caller: Option<Caller>,
+}
+
+/// Reads a request up to the end of its body.
+pub(super) async fn receive(app: &App, request: Request, role: Role, line: &Arc<Line>) -> Result<Received, Error> {
+    let (parts, mut body) = request.into_parts();
+    let early = early(app, &parts.uri, &parts.headers, role, line).await;
+    let result = match early {
+        Ok(early) => read(app, &mut body, early, line).await,
+        Err(error) => Err(error),
+    };
+    if result.is_err() && !parts.headers.contains_key(header::EXPECT) {
+        drain(app, body);
+    }
+    result
+}
+
+/// What is known before the body.
+struct Early {
+    encoding: Encoding,
+    /// `None`: to be told by the first byte.
+    format: Option<Format>,
+    presented: Presented,
+    caller: Option<Caller>,
+}
+
+async fn early(app: &App, uri: &Uri, headers: &HeaderMap, role: Role, line: &Arc<Line>) -> Result<Early, Error> {
+    let encoding = encoding(headers)?;
+    let format = content_type(headers)?;
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
+    let max_bytes = app.settings.limits.max_body_bytes;
+    if let Some(declared) = declared.filter(|declared| *declared > max_bytes as u64) {
+        return Err(body::too_large(max_bytes, Some(declared)));
+    }
+    let mut presented = Presented::default();
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if let Some((scheme, token)) = value.trim().split_once(' ')
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            presented.add(token.trim()).map_err(disagree)?;
+        }
+    }
+    for (_, token) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(key, _)| key == "token") {
+        presented.add(&token).map_err(disagree)?;
+    }
+    let caller = match presented.token() {
+        Some(token) => Some(authorize(app, token, role, line).await?),
+        None => None,
+    };
+    Ok(Early { encoding, format, presented, caller })
+}
+
+fn disagree(_: Disagree) -> Error {
+    Error::new(Code::Unauthorized, "token: expected one, found two that disagree")
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
+    let values: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    match values.join(",").trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => Ok(Encoding::Identity),
+        "gzip" | "x-gzip" => Ok(Encoding::Gzip),
+        "br" => Ok(Encoding::Brotli),
+        "zstd" => Ok(Encoding::Zstd),
+        _ => Err(Error::new(Code::UnsupportedType, "Content-Encoding: expected identity or one of gzip, br, zstd")),
+    }
+}
+
+const SEND_CONTENT_TYPE: &str = "send Content-Type: application/json or Content-Type: application/xml";
+
+fn content_type(headers: &HeaderMap) -> Result<Option<Format>, Error> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    if value.trim().is_empty() {
+        return Ok(None);
+    }
+    let Some(format) = media_type(&value) else {
+        return Err(Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")));
+    };
+    let parameters = value.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    for (_, charset) in parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")) {
+        let charset = charset.trim().trim_matches('"');
+        if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("utf8") {
+            return Err(Error::new(Code::UnsupportedType, "Content-Type: expected the charset UTF-8"));
+        }
+    }
+    Ok(Some(format))
+}
+
+/// Who a token belongs to, if it is good and has the role.
+pub(super) async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
+    let unknown = || Error::new(Code::Unauthorized, "token: expected a known one that is neither revoked nor expired");
+    let public = token == auth::DEMO_TOKEN && !app.demo;
+    if public || auth::mistyped(token) {
+        return Err(unknown());
+    }
+    let now = app.clock.now();
+    let mut conn = store::connect::acquire(&app.pool).await?;
+    let row = store::tokens::find(&mut conn, &auth::hash(token), now).await?.ok_or_else(unknown)?;
+    drop(conn);
+    app.last_used.note(row.id, now);
+    line.note(|facts| facts.account_id = Some(row.account_id));
+    let caller = Caller { account_id: row.account_id, token_id: row.id, roles: row.roles };
+    if caller.has(role) { Ok(caller) } else { Err(Error::new(Code::Forbidden, auth::lacks(role))) }
+}
+
+async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Result<Received, Error> {
+    let Early { encoding, format, presented, caller } = early;
+    let start = Instant::now();
+    let settings = &app.settings;
+    let bounds = Bounds { max_bytes: settings.limits.max_body_bytes, idle: settings.body_idle_timeout, total: settings.body_timeout };
+    let hold = app.inflight.hold(caller.is_none());
+    let (bytes, hold) = body::read(body, encoding, bounds, hold).await?;
+    line.note(|facts| facts.phases.read = start.elapsed());
+    let format = match format {
+        Some(format) => format,
+        None if bytes.is_empty() => Format::Json,
+        None => Format::sniffed(&bytes).ok_or_else(|| Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")))?,
+    };
+    Ok(Received { bytes, hold, format, presented, caller })
+}
+
+/// Reads on for a while and throws away, so that a client that still sends can read the answer.
+fn drain(app: &App, mut body: Body) {
+    use http_body_util::BodyExt as _;
+    let mut left = 2 * app.settings.limits.max_body_bytes;
+    let wait = app.settings.body_idle_timeout.min(std::time::Duration::from_secs(5));
+    app.tasks.spawn(async move {
+        let reading = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(1, bytes::Bytes::len));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(wait, reading).await;
+    });
+}
+
+/// The text of a body without its byte order mark.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
+    if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
+        return Err(Error::new(Code::UnsupportedType, "body: expected the charset UTF-8, found a byte order mark of UTF-16"));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Error::new(Code::BadRequest, "body: expected a document, found nothing"));
+    }
+    std::str::from_utf8(bytes)
+        .map_err(|error| Error::new(Code::BadRequest, format!("byte {}: expected UTF-8", error.valid_up_to() + 1)))
+}
+
+/// The failure of a document that is not well-formed.
+pub(super) fn malformed(malformed: &Malformed, text: &str) -> Error {
+    let code = if malformed.charset { Code::UnsupportedType } else { Code::BadRequest };
+    Error::new(code, malformed.text(text))
+}
+
+/// The format that the body asks for, if no query did; not yet an error if it names none.
+pub(super) fn body_format(answering: &Answering, document: &Document<'_>) -> Result<Option<Format>, Rejection> {
+    if answering.query.is_some() {
+        return Ok(None);
+    }
+    match crate::wire::orders_import::early_text(document, "format")? {
+        None => Ok(None),
+        Some(Text::Good(name)) => named(&name).map(Some),
+        Some(Text::Bad(shown)) => Err(wrong_format(Problem::Character(shown))),
+    }
+}
+
+/// The format that the query asks for has to be one.
+pub(super) fn check_query_format(answering: &Answering) -> Result<(), Rejection> {
+    answering.query.as_deref().map_or(Ok(()), |name| named(name).map(drop))
+}
+
+fn named(name: &str) -> Result<Format, Rejection> {
+    Format::named(name).ok_or_else(|| wrong_format(Problem::expected("json or xml", name)))
+}
+
+fn wrong_format(problem: Problem) -> Rejection {
+    Rejection::new(crate::domain::place::Place::default().field("format"), problem)
+}
+
+/// The caller, by the token of header, query or body, which have to agree.
+pub(super) async fn caller(
+    app: &App,
+    presented: &mut Presented,
+    known: Option<Caller>,
+    in_body: Option<Text<'_>>,
+    role: Role,
+    line: &Arc<Line>,
+) -> Result<Caller, Error> {
+    if let Some(token) = in_body {
+        presented.add(token.shown()).map_err(disagree)?;
+    }
+    match (known, presented.token()) {
+        (Some(caller), _) => Ok(caller),
+        (None, Some(token)) => authorize(app, token, role, line).await,
+        (None, None) => Err(Error::new(
+            Code::Unauthorized,
+            "token: required; send it in the body, as Authorization: Bearer, or in the query",
+        )),
+    }
+}

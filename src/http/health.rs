@@ -1,0 +1,33 @@
+//! Whether the process lives, and whether it can serve.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+
+use super::App;
+use super::log::Line;
+use super::reply::{Answering, Reply};
+use crate::error::Error;
+use crate::store;
+
+/// The process lives.
+pub(super) async fn live(State(app): State<App>, Extension(line): Extension<Arc<Line>>, uri: Uri, headers: HeaderMap) -> Response {
+    Reply::done(Vec::new()).respond(&app, &line, Answering::of(&uri, &headers).format(None, None))
+}
+
+/// The database answers.
+pub(super) async fn ready(State(app): State<App>, Extension(line): Extension<Arc<Line>>, uri: Uri, headers: HeaderMap) -> Response {
+    let reply = match ping(&app).await {
+        Ok(()) => Reply::done(Vec::new()),
+        Err(error) => Reply::from(Error::from(error)),
+    };
+    reply.respond(&app, &line, Answering::of(&uri, &headers).format(None, None))
+}
+
+async fn ping(app: &App) -> store::Result<()> {
+    let mut transaction = store::connect::begin(&app.pool).await?;
+    store::connect::ping(&mut transaction).await
+}

@@ -1,0 +1,88 @@
+//! What stands around every call: a clean path, a request id, a caught panic, one line in the log.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::App;
+use super::log::Line;
+use super::reply::{Answering, Reply};
+use crate::domain::hex;
+use crate::error::Error;
+
+/// The header that carries a request id in both directions.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken from a client, in characters.
+const MAX_REQUEST_ID_CHARS: usize = 64;
+
+/// Takes doubled and trailing slashes out of a path, before it is routed.
+pub(super) fn clean_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
+    let path = request.uri().path();
+    if path.contains("//") || (path.len() > 1 && path.ends_with('/')) {
+        let clean = path.split('/').filter(|part| !part.is_empty()).fold(String::new(), |path, part| path + "/" + part);
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        if let Ok(uri) = format!("/{}{query}", clean.trim_start_matches('/')).parse::<Uri>() {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+/// Runs a call in a task of its own, which goes on when the client goes away, with a request id and one
+/// line in the log; a panic answers 500.
+pub(super) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let request_id = request_id(request.headers());
+    let line = Line::new(request_id.clone(), request.method().to_string(), request.uri().path().to_owned());
+    let line = Arc::new(line);
+    request.extensions_mut().insert(Arc::clone(&line));
+    let answering = Answering::of(request.uri(), request.headers());
+    let tasks = app.tasks.clone();
+    let call = tasks.spawn(async move {
+        let mut response = next.run(request).await;
+        if let Some(Panicked(text)) = response.extensions_mut().remove::<Panicked>() {
+            response = Reply::from(Error::internal(text)).respond(&app, &line, answering.format(None, None));
+        }
+        line.finish(response.status().as_u16());
+        response
+    });
+    let mut response = call.await.unwrap_or_default();
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// Marks the answer of a call that panicked.
+#[derive(Clone)]
+struct Panicked(String);
+
+/// What a panic leaves for [`around`].
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    let mut response = Response::default();
+    response.extensions_mut().insert(Panicked(format!("panic: {}", text.unwrap_or_default())));
+    response
+}
+
+/// The client's request id, if it is harmless; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let sent = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let harmless = |id: &&str| {
+        (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    sent.filter(harmless).map_or_else(
+        || {
+            let mut id = [0; 8];
+            // An id of zeros is still an id.
+            let _ = getrandom::fill(&mut id);
+            hex(&id)
+        },
+        ToOwned::to_owned,
+    )
+}

@@ -1,0 +1,120 @@
+//! One line for each request.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is known of a request when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// The number in `error`.
+    pub error: u16,
+    /// The text in `error_text`.
+    pub error_text: String,
+    /// What went wrong inside.
+    pub cause: Option<String>,
+    /// The account that was called for.
+    pub account_id: Option<i64>,
+    /// How long the phases took.
+    pub phases: Phases,
+    /// What an import did.
+    pub counts: Option<Counts>,
+}
+
+/// How long the phases of a call took.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Phases {
+    /// Reading the body.
+    pub read: Duration,
+    /// Splitting and decoding it.
+    pub decode: Duration,
+    /// Deciding what to write.
+    pub plan: Duration,
+    /// Waiting for the database.
+    pub database: Duration,
+    /// Writing the answer.
+    pub render: Duration,
+}
+
+/// What an import did.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    pub orders: usize,
+    pub created: usize,
+    pub updated: usize,
+    pub unchanged: usize,
+    pub failed: usize,
+    pub retries: u32,
+}
+
+/// The line of one request; it is written also if the client went away.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub request_id: String,
+    method: String,
+    path: String,
+    start: Instant,
+    facts: Mutex<Facts>,
+}
+
+impl Line {
+    /// The line of a request; `path` without its query, which may hold a token.
+    pub(super) fn new(request_id: String, method: String, path: String) -> Self {
+        Line { request_id, method, path, start: Instant::now(), facts: Mutex::default() }
+    }
+
+    /// Notes what is known now.
+    pub(super) fn note(&self, note: impl FnOnce(&mut Facts)) {
+        note(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Milliseconds with three digits.
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+/// A client's text for the log: control characters are written as escapes.
+fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+impl Line {
+    /// Writes the line.
+    pub(super) fn finish(&self, status: u16) {
+        let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+        let Facts { error, error_text, cause, account_id, phases, counts } = facts;
+        let (error_text, path) = (plain(&error_text), plain(&self.path));
+        let error_text = (!error_text.is_empty()).then_some(error_text);
+        let cause = cause.map(|cause| plain(&cause));
+        let worked = !phases.read.is_zero();
+        let phase = |duration| worked.then(|| ms(duration));
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.request_id,
+                    method = self.method,
+                    path,
+                    status,
+                    error,
+                    error_text,
+                    cause,
+                    account_id,
+                    orders = counts.map(|c| c.orders),
+                    created = counts.map(|c| c.created),
+                    updated = counts.map(|c| c.updated),
+                    unchanged = counts.map(|c| c.unchanged),
+                    failed = counts.map(|c| c.failed),
+                    retries = counts.map(|c| c.retries),
+                    read_ms = phase(phases.read),
+                    decode_ms = phase(phases.decode),
+                    plan_ms = phase(phases.plan),
+                    database_ms = phase(phases.database),
+                    render_ms = phase(phases.render),
+                    total_ms = ms(self.start.elapsed()),
+                    "request",
+                )
+            };
+        }
+        if error >= 500 { line!(error) } else { line!(info) }
+    }
+}

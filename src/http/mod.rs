@@ -1,0 +1,85 @@
+//! The only room that knows axum: routes, layers, one call's way from bytes to reply.
+//!
+//! Never enters: SQL, what a format looks like.
+
+mod body;
+mod call;
+mod health;
+mod inflight;
+mod layers;
+mod log;
+mod orders;
+mod reply;
+pub mod serve;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+use sqlx::PgPool;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::auth::LastUsed;
+use crate::clock::Clock;
+use crate::config::Settings;
+use inflight::Inflight;
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Shared>);
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    settings: Settings,
+    pool: PgPool,
+    clock: Clock,
+    /// This server is a demo: it takes the public token.
+    demo: bool,
+    last_used: LastUsed,
+    inflight: Inflight,
+    /// Calls at work at once: each needs a connection and a tree of its body.
+    work: Semaphore,
+    /// Imports whose bodies are read; they run to their end.
+    tasks: TaskTracker,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    /// What all requests share.
+    #[must_use]
+    pub fn new(settings: Settings, pool: PgPool, clock: Clock, demo: bool) -> Self {
+        let inflight = Inflight::new(settings.max_inflight_bytes);
+        let work = Semaphore::new(settings.max_connections as usize);
+        let (last_used, tasks) = (LastUsed::default(), TaskTracker::new());
+        App(Arc::new(Shared { settings, pool, clock, demo, last_used, inflight, work, tasks }))
+    }
+
+    /// When each token was last used, since this was last asked.
+    #[must_use]
+    pub fn last_used(&self) -> &LastUsed {
+        &self.last_used
+    }
+}
+
+/// All routes.
+fn router(app: &App) -> Router {
+    Router::new()
+        .route("/api/v1.1/market/orders/import", post(orders::import))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(reply::no_such_path)
+        .method_not_allowed_fallback(reply::method_not_allowed)
+        .with_state(app.clone())
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), layers::around))
+}

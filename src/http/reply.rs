@@ -1,0 +1,157 @@
+//! What a call answers, and its way to bytes: envelope, status, format.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::Response;
+
+use super::App;
+use super::log::Line;
+use crate::config::HttpStatus;
+use crate::domain::rejection::redact;
+use crate::error::{Code, Error};
+use crate::wire::answer::{self, Object, Value};
+use crate::wire::format::Format;
+
+/// What a call answers.
+#[derive(Debug)]
+pub(super) struct Reply<'a> {
+    code: Code,
+    text: String,
+    retry_after: Option<u64>,
+    cause: Option<String>,
+    /// What follows the envelope's `error` and `error_text`.
+    fields: Object<'a>,
+}
+
+impl<'a> Reply<'a> {
+    /// A call that was carried out.
+    pub(super) fn done(fields: Object<'a>) -> Self {
+        Reply { code: Code::Done, text: String::new(), retry_after: None, cause: None, fields }
+    }
+
+    /// A call that was understood and refused, with more than the reason.
+    pub(super) fn refused(code: Code, text: String, fields: Object<'a>) -> Self {
+        Reply { fields, ..Reply::from(Error::new(code, text)) }
+    }
+}
+
+impl From<Error> for Reply<'_> {
+    fn from(error: Error) -> Self {
+        let mut causes = Vec::new();
+        let mut cause: Option<&dyn StdError> = error.source.as_deref().map(|source| source as &dyn StdError);
+        while let Some(source) = cause {
+            causes.push(source.to_string());
+            cause = source.source();
+        }
+        Reply {
+            code: error.code,
+            retry_after: error.retry_after.map(|wait| wait.as_secs().max(1)),
+            cause: (!causes.is_empty()).then(|| causes.join(": ")),
+            text: error.text,
+            fields: Vec::new(),
+        }
+    }
+}
+
+impl Reply<'_> {
+    /// Renders the reply and notes it for the log.
+    pub(super) fn respond(self, app: &App, line: &Line, format: Format) -> Response {
+        let start = Instant::now();
+        let row = self.code.row();
+        let status = match (row.always_status, app.settings.http_status) {
+            (false, HttpStatus::Ok) | (false, HttpStatus::Rest) if row.number == 0 => StatusCode::OK,
+            (false, HttpStatus::Ok) => StatusCode::OK,
+            _ => StatusCode::from_u16(row.number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        };
+        let envelope = [("error", Value::Int(row.number.into())), ("error_text", Value::Text(Cow::Borrowed(self.text.as_str())))];
+        let answer: Object<'_> = envelope.into_iter().chain(self.fields).collect();
+        let body = tokio::task::block_in_place(|| answer::render(format, &answer));
+        drop(answer);
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        line.note(|facts| {
+            facts.error = row.number;
+            facts.error_text = self.text;
+            facts.cause = self.cause;
+            facts.phases.render = start.elapsed();
+        });
+        response
+    }
+}
+
+/// What a request says of the format of its answer, the body's own word aside.
+#[derive(Debug, Clone)]
+pub(super) struct Answering {
+    /// `format` in the query, not empty.
+    pub query: Option<String>,
+    accept: Option<Format>,
+    content_type: Option<Format>,
+}
+
+impl Answering {
+    pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        let query = uri.query().unwrap_or_default();
+        let mut formats = form_urlencoded::parse(query.as_bytes()).filter(|(key, value)| key == "format" && !value.is_empty());
+        let accepts: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).and_then(media_type);
+        Answering {
+            query: formats.next().map(|(_, value)| value.into_owned()),
+            accept: Format::accepted(&accepts.join(",")),
+            content_type,
+        }
+    }
+
+    /// The format of the answer (contract, section 1): what the query says, else the body, else `Accept`,
+    /// else the request's own.
+    pub(super) fn format(&self, body_says: Option<Format>, request: Option<Format>) -> Format {
+        let query = self.query.as_deref().and_then(Format::named);
+        query.or(body_says).or(self.accept).or(request).or(self.content_type).unwrap_or(Format::Json)
+    }
+}
+
+/// The format that a `Content-Type` names, without its parameters.
+pub(super) fn media_type(content_type: &str) -> Option<Format> {
+    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/json" => Some(Format::Json),
+        "application/xml" | "text/xml" => Some(Format::Xml),
+        _ => None,
+    }
+}
+
+/// Answers a path that does not exist.
+pub(super) async fn no_such_path(State(app): State<App>, Extension(line): Extension<Arc<Line>>, uri: Uri, headers: HeaderMap) -> Response {
+    refuse(&app, &line, &uri, &headers, Error::new(Code::NoSuchPath, "path: there is no such path"))
+}
+
+/// Answers a method that the path does not have; the router adds `Allow`.
+pub(super) async fn method_not_allowed(
+    State(app): State<App>,
+    Extension(line): Extension<Arc<Line>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let secret = query_token(&uri);
+    let text = redact(&format!("method: expected the one that Allow names, found \"{method}\""), &secret);
+    refuse(&app, &line, &uri, &headers, Error::new(Code::MethodNotAllowed, text))
+}
+
+fn query_token(uri: &Uri) -> String {
+    let query = uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "token").map(|(_, token)| token.into_owned()).unwrap_or_default()
+}
+
+fn refuse(app: &App, line: &Line, uri: &Uri, headers: &HeaderMap, error: Error) -> Response {
+    Reply::from(error).respond(app, line, Answering::of(uri, headers).format(None, None))
+}

@@ -1,0 +1,101 @@
+//! What to write, what to announce, what to answer: the orders of a request, one after the other.
+
+use std::collections::HashMap;
+
+use super::changes::{self, Event};
+use super::check::Ready;
+use super::customers::Customers;
+use super::merge::{Rules, merge};
+use super::report::Outcome;
+use crate::domain::orders::StoredOrder;
+use crate::domain::rejection::Rejection;
+
+/// All that a request says of one order.
+pub(super) struct Group<'o, 'a> {
+    /// Its external id.
+    pub key: &'o str,
+    /// As it was stored before.
+    pub stored: Option<StoredOrder<'a>>,
+    /// As it is to be stored; `None` while it reads as before.
+    pub after: Option<StoredOrder<'a>>,
+    /// What to announce.
+    pub events: Vec<Event>,
+    /// The orders of the request that were accepted, by their places in the list of ready ones.
+    pub members: Vec<usize>,
+}
+
+impl<'o, 'a> Group<'o, 'a> {
+    fn new(key: &'o str, stored: Option<StoredOrder<'a>>) -> Self {
+        Group { key, stored, after: None, events: Vec::new(), members: Vec::new() }
+    }
+
+    /// Applies one order as if it came alone; nothing changes if it is refused.
+    fn apply(&mut self, ready: &Ready<'_, 'a>, profile: i64, rules: &Rules<'_>) -> Result<Outcome, Rejection> {
+        let before = self.after.as_ref().or(self.stored.as_ref());
+        let state = merge(ready, profile, before.map(|order| &order.state), rules)?;
+        if before.is_some_and(|order| order.state == state) {
+            return Ok(Outcome::Unchanged);
+        }
+        let (id, revision) = before.map_or((0, 1), |order| (order.id, order.revision + 1));
+        let outcome = if before.is_some() { Outcome::Updated } else { Outcome::Created };
+        if rules.announce {
+            self.events.extend(changes::events(before.map(|order| &order.state), &state, revision));
+        }
+        self.after = Some(StoredOrder { id, revision, state });
+        Ok(outcome)
+    }
+
+    /// Decides the group again from what is stored now, under its lock.
+    pub(super) fn decide_again(
+        &mut self,
+        stored: StoredOrder<'a>,
+        ready: &[Ready<'_, 'a>],
+        rules: &Rules<'_>,
+    ) -> Result<Vec<(usize, Outcome)>, Rejection> {
+        let members = std::mem::take(&mut self.members);
+        *self = Group { members, ..Group::new(self.key, Some(stored)) };
+        let mut outcomes = Vec::with_capacity(self.members.len());
+        for member in self.members.clone() {
+            let ready = &ready[member];
+            let outcome = self.apply(ready, ready.profile.unwrap_or_default(), rules)?;
+            outcomes.push((ready.index, outcome));
+        }
+        Ok(outcomes)
+    }
+}
+
+/// What one pass over a request decided.
+pub(super) struct Plan<'o, 'a> {
+    /// One group for each order that was accepted.
+    pub groups: Vec<Group<'o, 'a>>,
+    /// What became of each ready order, by its place in the request.
+    pub outcomes: Vec<(usize, Outcome)>,
+}
+
+/// Decides each ready order in turn, as if they came one by one; the profile of each is noted in it.
+pub(super) fn plan<'o, 'a>(
+    ready: &mut [Ready<'o, 'a>],
+    mut stored: HashMap<String, StoredOrder<'a>>,
+    customers: &mut Customers,
+    rules: &Rules<'_>,
+) -> Plan<'o, 'a> {
+    let mut by_key: HashMap<&'o str, usize> = HashMap::with_capacity(ready.len());
+    let mut groups: Vec<Group<'o, 'a>> = Vec::with_capacity(ready.len());
+    let mut outcomes = Vec::with_capacity(ready.len());
+    for (number, ready) in ready.iter_mut().enumerate() {
+        let key: &'o str = &ready.order.external_id;
+        let at = *by_key.entry(key).or_insert_with(|| {
+            groups.push(Group::new(key, stored.remove(key)));
+            groups.len() - 1
+        });
+        let outcome = customers.find(ready.index, ready.database, &ready.order.customer).and_then(|found| {
+            let outcome = groups[at].apply(ready, found.profile, rules)?;
+            ready.profile = Some(found.profile);
+            customers.keep(found);
+            groups[at].members.push(number);
+            Ok(outcome)
+        });
+        outcomes.push((ready.index, outcome.unwrap_or_else(Outcome::Failed)));
+    }
+    Plan { groups, outcomes }
+}

@@ -1,0 +1,28 @@
+//! ordergate: a self-hosted HTTP server that speaks Altcraft's Market API, on PostgreSQL.
+//!
+//! The rooms, and who may know whom:
+//!
+//! ```text
+//! domain ← wire  ←─────────── http ← cli
+//! domain ← store ← import   ← http
+//! domain ← store ←─────────── http      (reads and one-row changes)
+//! ```
+//!
+//! `error`, `clock` and `config` are known to all and know nobody else. `auth` knows `domain`; `embedded`
+//! knows nobody and is known to `cli` alone; `telemetry` knows `config`. `wire` and `store` never know each
+//! other. `http` alone knows axum, `store` alone holds queries, `cli` starts everything. A test reads the
+//! `use` lines and says what breaks this.
+
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod embedded;
+pub mod error;
+pub mod http;
+pub mod import;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,13 @@
+//! Command line in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match ordergate::cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ordergate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

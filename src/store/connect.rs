@@ -1,0 +1,178 @@
+//! Connections and migrations.
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+
+use super::{Error, Result};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a connection may rest before it is tested.
+const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
+
+/// How connections are made and waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSettings {
+    /// Connections at once.
+    pub max_connections: u32,
+    /// Longest wait for a free one.
+    pub acquire_timeout: Duration,
+    /// Longest wait for a lock, in each statement.
+    pub lock_timeout: Duration,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// It does not answer, or refuses.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// It stores texts in another encoding.
+    #[error("the database's encoding: expected UTF8, found {0}; create it with: createdb --encoding=UTF8 --template=template0 NAME")]
+    Encoding(String),
+    /// Its schema was made by a newer program.
+    #[error("the database's schema is at version {found}, this program knows versions up to {known}: run the newer ordergate that made it")]
+    Newer {
+        /// The schema's version.
+        found: i64,
+        /// The newest one that this program knows.
+        known: i64,
+    },
+    /// Its schema is older than the program.
+    #[error("the database's schema is at version {found}, this program needs version {known}: run `ordergate migrate` or start the server")]
+    Older {
+        /// The schema's version.
+        found: i64,
+        /// The one that this program needs.
+        known: i64,
+    },
+    /// A migration failed.
+    #[error("migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// A pool whose connections give up on locks in time.
+pub fn pool(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
+    let lock_timeout = settings.lock_timeout.as_millis().to_string();
+    PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        // A test before each use costs a round trip; one that was idle may have lost its server.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { Ok(meta.idle_for < IDLE_BEFORE_TEST || conn.ping().await.is_ok()) })
+        })
+        .after_connect(move |conn, _| {
+            let lock_timeout = lock_timeout.clone();
+            Box::pin(async move {
+                sqlx::query!("-- connection.lock_timeout\nselect set_config('lock_timeout', $1, false)", lock_timeout)
+                    .fetch_one(conn)
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
+}
+
+/// A connection for reads that need no transaction.
+///
+/// # Errors
+/// There is none, or the database is away.
+pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>> {
+    Ok(pool.acquire().await?)
+}
+
+/// Begins a transaction.
+///
+/// # Errors
+/// There is no connection, or the database is away.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    Ok(pool.begin().await?)
+}
+
+/// The schema's version before and after migrations ran; 0 is an empty database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Before.
+    pub before: i64,
+    /// After.
+    pub after: i64,
+}
+
+/// Brings the schema up to this program's version, under a lock.
+///
+/// # Errors
+/// The database is away, of another encoding, or newer than this program; or a migration failed.
+pub async fn migrate(options: &PgConnectOptions) -> std::result::Result<Migrated, SetupError> {
+    let mut conn = PgConnection::connect_with(options).await?;
+    let encoding = sqlx::query_scalar!("-- connection.encoding\nselect current_setting('server_encoding') as \"encoding!\"")
+        .fetch_one(&mut conn)
+        .await?;
+    if encoding != "UTF8" {
+        return Err(SetupError::Encoding(encoding));
+    }
+    let before = version(&mut conn).await?;
+    if before > known() {
+        return Err(SetupError::Newer { found: before, known: known() });
+    }
+    MIGRATIONS.run(&mut conn).await?;
+    conn.close().await?;
+    Ok(Migrated { before, after: known() })
+}
+
+/// Checks that the schema is this program's, without changing it.
+///
+/// # Errors
+/// The database is away, or its schema is older or newer.
+pub async fn check_version(conn: &mut PgConnection) -> std::result::Result<(), SetupError> {
+    match version(conn).await? {
+        found if found > known() => Err(SetupError::Newer { found, known: known() }),
+        found if found < known() => Err(SetupError::Older { found, known: known() }),
+        _ => Ok(()),
+    }
+}
+
+/// The newest version that this program knows.
+fn known() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The schema's version; 0 for an empty database.
+async fn version(conn: &mut PgConnection) -> std::result::Result<i64, SetupError> {
+    let table = &MIGRATIONS.table_name;
+    conn.ensure_migrations_table(table).await?;
+    let applied = conn.list_applied_migrations(table).await?;
+    Ok(applied.iter().map(|migration| migration.version).max().unwrap_or_default())
+}
+
+/// Asks the database anything.
+///
+/// # Errors
+/// It does not answer.
+pub async fn ping(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query_scalar!("-- connection.ping\nselect 1 as \"one!\"").fetch_one(conn).await.map_err(Error::from)?;
+    Ok(())
+}
+
+/// True if the database was made by a demo server.
+///
+/// # Errors
+/// The database failed.
+pub async fn is_demo(conn: &mut PgConnection) -> Result<bool> {
+    Ok(sqlx::query_scalar!("-- installation.is_demo\nselect demo from installation").fetch_one(conn).await?)
+}
+
+/// Marks a database without accounts as a demo's. Returns whether it is one now.
+///
+/// # Errors
+/// The database failed.
+pub async fn mark_demo(conn: &mut PgConnection) -> Result<bool> {
+    sqlx::query!("-- installation.mark_demo\nupdate installation set demo = true where not exists (select from accounts)")
+        .execute(&mut *conn)
+        .await?;
+    is_demo(conn).await
+}

@@ -1,0 +1,89 @@
+//! All SQL: one file for each subject, functions over one connection, so that whoever owns the
+//! transaction decides what is in it.
+//!
+//! Statements work on sets of at most [`SET`] rows' worth of orders, name one account, are checked at
+//! compile time, and begin with a comment that names them. Never enters: HTTP, formats, decisions.
+
+pub mod accounts;
+pub mod catalogue;
+pub mod connect;
+pub mod custom_values;
+pub mod definitions;
+pub mod orders;
+pub mod outbox;
+pub mod profiles;
+pub mod references;
+pub mod tokens;
+
+/// Most orders in one statement.
+pub const SET: usize = 2_000;
+
+/// Cuts rows into no more sets than so many orders are, so that statements grow by sets of orders, however
+/// many rows an order has.
+fn sets<T>(rows: &[T], orders: usize) -> std::slice::Chunks<'_, T> {
+    let sets = orders.div_ceil(SET).max(1);
+    rows.chunks(rows.len().div_ceil(sets).max(SET))
+}
+
+/// Why the database did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is away, or there is no free connection.
+    #[error("the database is away: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// Another transaction was in the way: the same again, as a whole, may succeed.
+    #[error("another transaction was in the way: {0}")]
+    TryAgain(&'static str),
+    /// A lock was not had in time.
+    #[error("a lock was not had in time")]
+    LockTimeout(#[source] sqlx::Error),
+    /// What is stored is not what can be stored.
+    #[error("corrupt: {table}.{column}: {what}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// What stood there.
+        what: String,
+    },
+    /// Something that the caller could not have caused.
+    #[error(transparent)]
+    Other(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+        match (&error, code.as_deref()) {
+            (_, Some("40001")) => Error::TryAgain("serialization failure"),
+            (_, Some("40P01")) => Error::TryAgain("deadlock"),
+            (_, Some("55P03")) => Error::LockTimeout(error),
+            // 57P01 to 57P03: the server stops or starts; 53300: no connection left; 53100: disk full.
+            (_, Some("57P01" | "57P02" | "57P03" | "53300" | "53100")) => Error::Unavailable(error),
+            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_), _) => {
+                Error::Unavailable(error)
+            }
+            _ => Error::Other(error),
+        }
+    }
+}
+
+/// What storage functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        use crate::error::Error as Failure;
+        match error {
+            Error::Unavailable(_) => Failure::unavailable("the database is away").caused_by(error),
+            Error::TryAgain(_) => {
+                Failure::unavailable("other requests kept changing the same orders; send the same again").caused_by(error)
+            }
+            Error::LockTimeout(_) => {
+                Failure::unavailable("another request holds the same orders; send the same again").caused_by(error)
+            }
+            Error::Corrupt { .. } | Error::Other(_) => Failure::internal(error),
+        }
+    }
+}

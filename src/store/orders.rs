@@ -1,0 +1,387 @@
+//! Orders and their lines. Whoever changes a line holds the lock of its order.
+
+use std::collections::HashMap;
+
+use rust_decimal::Decimal;
+use serde_json::Value as Json;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::{Error, Result, SET, custom_values};
+use crate::domain::orders::{LineState, OrderState, StoredOrder};
+
+/// Separates tags on their way to the database: no text that is stored can hold it.
+const TAG_SEPARATOR: &str = "\u{1f}";
+
+/// The stored orders of those external ids, with their lines, as of one moment; without a lock.
+///
+/// # Errors
+/// The database failed, or holds what cannot be.
+pub async fn read(conn: &mut PgConnection, account_id: i64, external_ids: &[&str]) -> Result<HashMap<String, StoredOrder<'static>>> {
+    let mut orders = HashMap::new();
+    for external_ids in external_ids.chunks(SET) {
+        // One statement for orders and lines: two would see two moments.
+        let rows = sqlx::query_as!(
+            Row,
+            "-- orders.read
+            select o.id, o.external_id, o.revision, o.profile, o.endpoint, o.status, o.total_price, o.currency,
+                o.delivery_cost, o.region, o.tags, o.custom_fields, o.create_time, o.update_time,
+                l.external_id as \"line_external_id?\", l.product as \"product?\", l.sku as \"sku?\", l.status as \"line_status?\",
+                l.base_price_per_item as \"base_price_per_item?\", l.min_price_per_item as \"min_price_per_item?\",
+                l.final_price_per_item as \"final_price_per_item?\", l.count as \"count?\",
+                l.custom_fields as \"line_custom_fields?\"
+            from orders o left join order_lines l on l.account_id = o.account_id and l.order_id = o.id
+            where o.account_id = $1 and o.external_id = any($2)
+            order by o.id, l.position",
+            account_id,
+            external_ids as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        collect(rows, &mut orders)?;
+    }
+    Ok(orders)
+}
+
+/// An order with one of its lines.
+struct Row {
+    id: i64,
+    external_id: String,
+    revision: i64,
+    profile: i64,
+    endpoint: String,
+    status: String,
+    total_price: Decimal,
+    currency: String,
+    delivery_cost: Option<Decimal>,
+    region: Option<String>,
+    tags: Vec<String>,
+    custom_fields: Json,
+    create_time: OffsetDateTime,
+    update_time: OffsetDateTime,
+    line_external_id: Option<String>,
+    product: Option<String>,
+    sku: Option<String>,
+    line_status: Option<String>,
+    base_price_per_item: Option<Decimal>,
+    min_price_per_item: Option<Decimal>,
+    final_price_per_item: Option<Decimal>,
+    count: Option<i32>,
+    line_custom_fields: Option<Json>,
+}
+
+/// Puts the lines to their orders; the rows of an order follow each other.
+fn collect(rows: Vec<Row>, orders: &mut HashMap<String, StoredOrder<'static>>) -> Result<()> {
+    let mut open: Option<(String, StoredOrder<'static>)> = None;
+    for mut row in rows {
+        let line = line(&mut row)?;
+        if open.as_ref().is_none_or(|(_, order)| order.id != row.id) {
+            orders.extend(open.take());
+            let external_id = std::mem::take(&mut row.external_id);
+            open = Some((external_id, order(row)?));
+        }
+        if let (Some((_, order)), Some(line)) = (&mut open, line) {
+            order.state.lines.push(line);
+        }
+    }
+    orders.extend(open);
+    Ok(())
+}
+
+fn order(row: Row) -> Result<StoredOrder<'static>> {
+    Ok(StoredOrder {
+        id: row.id,
+        revision: row.revision,
+        state: OrderState {
+            profile: row.profile,
+            endpoint: row.endpoint.into(),
+            status: row.status.into(),
+            total_price: row.total_price.normalize(),
+            currency: row.currency.into(),
+            delivery_cost: row.delivery_cost.map(|cost| cost.normalize()),
+            region: row.region.map(Into::into),
+            tags: row.tags.into_iter().map(Into::into).collect(),
+            custom_fields: custom_values::values("orders", row.custom_fields)?,
+            create_time: row.create_time,
+            update_time: row.update_time,
+            lines: Vec::new(),
+        },
+    })
+}
+
+fn line(row: &mut Row) -> Result<Option<LineState<'static>>> {
+    let Some(external_id) = row.line_external_id.take() else { return Ok(None) };
+    let missing = |column| Error::Corrupt { table: "order_lines", column, what: "null".to_owned() };
+    Ok(Some(LineState {
+        external_id: external_id.into(),
+        product: row.product.take().map(Into::into),
+        sku: row.sku.take().map(Into::into),
+        status: row.line_status.take().ok_or_else(|| missing("status"))?.into(),
+        base_price_per_item: row.base_price_per_item.map(|price| price.normalize()),
+        min_price_per_item: row.min_price_per_item.map(|price| price.normalize()),
+        final_price_per_item: row.final_price_per_item.map(|price| price.normalize()),
+        count: row.count.ok_or_else(|| missing("count"))?,
+        custom_fields: custom_values::values(
+            "order_lines",
+            row.line_custom_fields.take().ok_or_else(|| missing("custom_fields"))?,
+        )?,
+    }))
+}
+
+/// An order with its key, on its way to the database.
+pub type Keyed<'s, 'a> = (&'s str, &'s StoredOrder<'a>);
+
+/// Orders, as columns.
+#[derive(Default)]
+struct Columns<'s> {
+    ids: Vec<i64>,
+    external_ids: Vec<&'s str>,
+    revisions: Vec<i64>,
+    profiles: Vec<i64>,
+    endpoints: Vec<&'s str>,
+    statuses: Vec<&'s str>,
+    total_prices: Vec<Decimal>,
+    currencies: Vec<&'s str>,
+    delivery_costs: Vec<Option<Decimal>>,
+    regions: Vec<Option<&'s str>>,
+    tags: Vec<String>,
+    custom_fields: Vec<Json>,
+    create_times: Vec<OffsetDateTime>,
+    update_times: Vec<OffsetDateTime>,
+}
+
+impl<'s> Columns<'s> {
+    fn of(orders: &[Keyed<'s, '_>]) -> Self {
+        let mut columns = Columns::default();
+        for (external_id, StoredOrder { id, revision, state }) in orders {
+            columns.ids.push(*id);
+            columns.external_ids.push(external_id);
+            columns.revisions.push(*revision);
+            columns.profiles.push(state.profile);
+            columns.endpoints.push(&state.endpoint);
+            columns.statuses.push(&state.status);
+            columns.total_prices.push(state.total_price);
+            columns.currencies.push(&state.currency);
+            columns.delivery_costs.push(state.delivery_cost);
+            columns.regions.push(state.region.as_deref());
+            columns.tags.push(state.tags.join(TAG_SEPARATOR));
+            columns.custom_fields.push(custom_values::object(&state.custom_fields));
+            columns.create_times.push(state.create_time);
+            columns.update_times.push(state.update_time);
+        }
+        columns
+    }
+}
+
+/// Inserts those orders that are not there and locks those that are, in the order of their keys;
+/// returns the internal ids of the inserted ones. `orders` are sorted by key, each key once.
+///
+/// # Errors
+/// The database failed.
+pub async fn insert_or_lock(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<HashMap<String, i64>> {
+    let mut inserted = HashMap::new();
+    for orders in orders.chunks(SET) {
+        let columns = Columns::of(orders);
+        let rows = sqlx::query!(
+            "-- orders.insert_or_lock
+            insert into orders (account_id, external_id, revision, profile, endpoint, status, total_price, currency,
+                delivery_cost, region, tags, custom_fields, create_time, update_time)
+            select $1, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
+                k.delivery_cost, k.region, string_to_array(k.tags, $15), k.custom_fields, k.create_time, k.update_time
+            from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::numeric[], $8::text[],
+                $9::numeric[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[])
+                with ordinality as k (external_id, revision, profile, endpoint, status, total_price, currency,
+                delivery_cost, region, tags, custom_fields, create_time, update_time, place)
+            order by k.place
+            on conflict (account_id, external_id) do update set revision = excluded.revision where false
+            returning id, external_id",
+            account_id,
+            &columns.external_ids as &[&str],
+            &columns.revisions,
+            &columns.profiles,
+            &columns.endpoints as &[&str],
+            &columns.statuses as &[&str],
+            &columns.total_prices,
+            &columns.currencies as &[&str],
+            &columns.delivery_costs as &[Option<Decimal>],
+            &columns.regions as &[Option<&str>],
+            &columns.tags,
+            &columns.custom_fields,
+            &columns.create_times,
+            &columns.update_times,
+            TAG_SEPARATOR,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        inserted.extend(rows.into_iter().map(|row| (row.external_id, row.id)));
+    }
+    Ok(inserted)
+}
+
+/// Replaces what is stored of orders that the transaction has locked, their lines aside.
+///
+/// # Errors
+/// The database failed.
+pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<()> {
+    for orders in orders.chunks(SET) {
+        let columns = Columns::of(orders);
+        sqlx::query!(
+            "-- orders.update
+            update orders o set revision = k.revision, profile = k.profile, endpoint = k.endpoint, status = k.status,
+                total_price = k.total_price, currency = k.currency, delivery_cost = k.delivery_cost, region = k.region,
+                tags = string_to_array(k.tags, $15), custom_fields = k.custom_fields, create_time = k.create_time,
+                update_time = k.update_time
+            from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::numeric[], $8::text[],
+                $9::numeric[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[])
+                as k (id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region, tags,
+                custom_fields, create_time, update_time)
+            where o.account_id = $1 and o.id = k.id",
+            account_id,
+            &columns.ids,
+            &columns.revisions,
+            &columns.profiles,
+            &columns.endpoints as &[&str],
+            &columns.statuses as &[&str],
+            &columns.total_prices,
+            &columns.currencies as &[&str],
+            &columns.delivery_costs as &[Option<Decimal>],
+            &columns.regions as &[Option<&str>],
+            &columns.tags,
+            &columns.custom_fields,
+            &columns.create_times,
+            &columns.update_times,
+            TAG_SEPARATOR,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// A line with its order's internal id and its place, on its way to the database.
+#[derive(Debug, Clone, Copy)]
+pub struct PlacedLine<'s, 'a> {
+    /// The order.
+    pub order_id: i64,
+    /// From 0.
+    pub position: i32,
+    /// The line.
+    pub line: &'s LineState<'a>,
+}
+
+/// Lines, as columns.
+#[derive(Default)]
+struct LineColumns<'s> {
+    order_ids: Vec<i64>,
+    positions: Vec<i32>,
+    external_ids: Vec<&'s str>,
+    products: Vec<Option<&'s str>>,
+    skus: Vec<Option<&'s str>>,
+    statuses: Vec<&'s str>,
+    base_prices: Vec<Option<Decimal>>,
+    min_prices: Vec<Option<Decimal>>,
+    final_prices: Vec<Option<Decimal>>,
+    counts: Vec<i32>,
+    custom_fields: Vec<Json>,
+}
+
+impl<'s> LineColumns<'s> {
+    fn of(lines: &[PlacedLine<'s, '_>]) -> Self {
+        let mut columns = LineColumns::default();
+        for PlacedLine { order_id, position, line } in lines {
+            columns.order_ids.push(*order_id);
+            columns.positions.push(*position);
+            columns.external_ids.push(&line.external_id);
+            columns.products.push(line.product.as_deref());
+            columns.skus.push(line.sku.as_deref());
+            columns.statuses.push(&line.status);
+            columns.base_prices.push(line.base_price_per_item);
+            columns.min_prices.push(line.min_price_per_item);
+            columns.final_prices.push(line.final_price_per_item);
+            columns.counts.push(line.count);
+            columns.custom_fields.push(custom_values::object(&line.custom_fields));
+        }
+        columns
+    }
+}
+
+/// Inserts lines of new orders and inserts or replaces lines of locked ones, a set of orders at a time.
+/// The lines of an order follow each other.
+///
+/// # Errors
+/// The database failed.
+pub async fn write_lines(conn: &mut PgConnection, account_id: i64, lines: &[PlacedLine<'_, '_>]) -> Result<()> {
+    for lines in sets_of_orders(lines, |line| line.order_id) {
+        let columns = LineColumns::of(lines);
+        sqlx::query!(
+            "-- order_lines.write
+            insert into order_lines (account_id, order_id, position, external_id, product, sku, status,
+                base_price_per_item, min_price_per_item, final_price_per_item, count, custom_fields)
+            select $1, * from unnest($2::bigint[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
+                $8::numeric[], $9::numeric[], $10::numeric[], $11::int[], $12::jsonb[])
+            on conflict (account_id, order_id, external_id) do update set
+                position = excluded.position, product = excluded.product, sku = excluded.sku, status = excluded.status,
+                base_price_per_item = excluded.base_price_per_item, min_price_per_item = excluded.min_price_per_item,
+                final_price_per_item = excluded.final_price_per_item, count = excluded.count,
+                custom_fields = excluded.custom_fields",
+            account_id,
+            &columns.order_ids,
+            &columns.positions,
+            &columns.external_ids as &[&str],
+            &columns.products as &[Option<&str>],
+            &columns.skus as &[Option<&str>],
+            &columns.statuses as &[&str],
+            &columns.base_prices as &[Option<Decimal>],
+            &columns.min_prices as &[Option<Decimal>],
+            &columns.final_prices as &[Option<Decimal>],
+            &columns.counts,
+            &columns.custom_fields,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Deletes lines of locked orders, by order and external id.
+///
+/// # Errors
+/// The database failed.
+pub async fn delete_lines(conn: &mut PgConnection, account_id: i64, lines: &[(i64, &str)]) -> Result<()> {
+    for lines in sets_of_orders(lines, |(order_id, _)| *order_id) {
+        let order_ids: Vec<i64> = lines.iter().map(|(order_id, _)| *order_id).collect();
+        let external_ids: Vec<&str> = lines.iter().map(|(_, external_id)| *external_id).collect();
+        sqlx::query!(
+            "-- order_lines.delete
+            delete from order_lines l using unnest($2::bigint[], $3::text[]) as k (order_id, external_id)
+            where l.account_id = $1 and l.order_id = k.order_id and l.external_id = k.external_id",
+            account_id,
+            &order_ids,
+            &external_ids as &[&str],
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Cuts rows into sets that each hold the rows of at most [`SET`] orders.
+fn sets_of_orders<T>(mut rows: &[T], order_of: impl Fn(&T) -> i64) -> Vec<&[T]> {
+    let mut sets = Vec::new();
+    while !rows.is_empty() {
+        let mut orders = 0;
+        let mut last = None;
+        let end = rows.iter().position(|row| {
+            let order = order_of(row);
+            if last != Some(order) {
+                orders += 1;
+                last = Some(order);
+            }
+            orders > SET
+        });
+        let (set, rest) = rows.split_at(end.unwrap_or(rows.len()));
+        sets.push(set);
+        rows = rest;
+    }
+    sets
+}

@@ -1,0 +1,149 @@
+//! Customer profiles and the identities by which they are found.
+
+use sqlx::PgConnection;
+
+use super::{Error, Result, SET, sets};
+use crate::domain::matching::Identity;
+
+/// An identity in its profile database.
+pub type Scoped = (i64, Identity);
+
+/// A profile that is not written yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewProfile {
+    /// The internal id.
+    pub id: i64,
+    /// Its profile database.
+    pub database: i64,
+    /// 24 lower-case hex digits.
+    pub profile_id: String,
+}
+
+/// The profiles that the identities of so many orders belong to, by the identity's place in the slice.
+///
+/// # Errors
+/// The database failed; so for all functions here.
+pub async fn find(conn: &mut PgConnection, account_id: i64, identities: &[&Scoped], orders: usize) -> Result<Vec<(usize, i64)>> {
+    let mut found = Vec::new();
+    let mut first = 0;
+    for identities in sets(identities, orders) {
+        let columns = Columns::of(identities.iter().copied());
+        let rows = sqlx::query!(
+            "-- identities.find
+            select k.place as \"place!\", i.profile from
+                unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) with ordinality as k (database, kind, name, value, place)
+            join identities i on i.account_id = $1 and i.profile_database_id = k.database and i.kind = k.kind
+                and i.name = k.name and i.value = k.value",
+            account_id,
+            &columns.databases,
+            &columns.kinds as &[&str],
+            &columns.names as &[&str],
+            &columns.values as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in rows {
+            let place = usize::try_from(row.place - 1).unwrap_or_default();
+            found.push((first + place, row.profile));
+        }
+        first += identities.len();
+    }
+    Ok(found)
+}
+
+/// Identities, as columns.
+#[derive(Default)]
+struct Columns<'i> {
+    databases: Vec<i64>,
+    kinds: Vec<&'i str>,
+    names: Vec<&'i str>,
+    values: Vec<&'i str>,
+}
+
+impl<'i> Columns<'i> {
+    fn of(identities: impl Iterator<Item = &'i Scoped>) -> Self {
+        let mut columns = Columns::default();
+        for (database, identity) in identities {
+            columns.databases.push(*database);
+            columns.kinds.push(identity.kind.as_str());
+            columns.names.push(&identity.name);
+            columns.values.push(&identity.value);
+        }
+        columns
+    }
+}
+
+/// Numbers for profiles that will be written, ascending.
+///
+/// # Errors
+/// See [`find`].
+pub async fn reserve_ids(conn: &mut PgConnection, count: usize) -> Result<Vec<i64>> {
+    let mut ids = sqlx::query_scalar!(
+        "-- profiles.reserve_ids
+        select nextval(pg_get_serial_sequence('profiles', 'id')) as \"id!\" from generate_series(1, $1::bigint)",
+        i64::try_from(count).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Writes new profiles.
+///
+/// # Errors
+/// See [`find`].
+pub async fn create(conn: &mut PgConnection, account_id: i64, profiles: &[NewProfile]) -> Result<()> {
+    for profiles in profiles.chunks(SET) {
+        let ids: Vec<i64> = profiles.iter().map(|profile| profile.id).collect();
+        let databases: Vec<i64> = profiles.iter().map(|profile| profile.database).collect();
+        let profile_ids: Vec<&str> = profiles.iter().map(|profile| profile.profile_id.as_str()).collect();
+        sqlx::query!(
+            "-- profiles.create
+            insert into profiles (account_id, id, profile_database_id, profile_id)
+            select $1, * from unnest($2::bigint[], $3::bigint[], $4::text[])",
+            account_id,
+            &ids,
+            &databases,
+            &profile_ids as &[&str],
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Writes new identities, sorted by key, so that two transactions never wait for each other in a circle.
+///
+/// # Errors
+/// [`Error::TryAgain`] if another transaction made one of them first.
+pub async fn create_identities(conn: &mut PgConnection, account_id: i64, mut identities: Vec<(Scoped, i64)>, orders: usize) -> Result<()> {
+    identities.sort_unstable_by(|((a_database, a), _), ((b_database, b), _)| {
+        (a_database, a.kind.as_str(), &a.name, &a.value).cmp(&(b_database, b.kind.as_str(), &b.name, &b.value))
+    });
+    for identities in sets(&identities, orders) {
+        let columns = Columns::of(identities.iter().map(|(scoped, _)| scoped));
+        let profiles: Vec<i64> = identities.iter().map(|(_, profile)| *profile).collect();
+        let done = sqlx::query!(
+            "-- identities.create
+            insert into identities (account_id, profile_database_id, kind, name, value, profile)
+            select $1, k.database, k.kind, k.name, k.value, k.profile from
+                unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+                with ordinality as k (database, kind, name, value, profile, place)
+            order by k.place
+            on conflict (account_id, profile_database_id, kind, name, value) do nothing",
+            account_id,
+            &columns.databases,
+            &columns.kinds as &[&str],
+            &columns.names as &[&str],
+            &columns.values as &[&str],
+            &profiles,
+        )
+        .execute(&mut *conn)
+        .await?;
+        if done.rows_affected() != identities.len() as u64 {
+            return Err(Error::TryAgain("a customer was made by another request"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! Logs, on standard error: text for people or one JSON object a line.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use crate::config::{LogFormat, Settings};
+
+/// Starts logging.
+///
+/// # Errors
+/// The filter is not one.
+pub fn start(settings: &Settings) -> Result<(), ParseError> {
+    // The database's notices say what the schema's own log line says.
+    let filter = EnvFilter::builder().parse(format!("sqlx=warn,{}", settings.log))?;
+    let terminal = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    match settings.log_format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! A whole body: whether it is well-formed, and where the fields of its root stand.
+
+use std::borrow::Cow;
+
+use super::format::Format;
+use super::node::{self, Node, Unreadable};
+
+/// A field of the root that a call reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Its key.
+    pub name: &'static str,
+    /// For a list: how many items are kept; more are only counted.
+    pub max_items: usize,
+}
+
+/// Where a field of the root stands.
+#[derive(Debug)]
+pub struct FieldSpans<'a> {
+    /// Its key.
+    pub name: &'static str,
+    /// All of it; in XML the last element of that name.
+    pub whole: &'a str,
+    /// The items of a list; in XML the elements of that name.
+    pub items: Vec<&'a str>,
+    /// How many items there are.
+    pub total: usize,
+    /// A list; in XML always.
+    pub is_list: bool,
+}
+
+impl<'a> FieldSpans<'a> {
+    pub(super) fn new(name: &'static str) -> Self {
+        FieldSpans { name, whole: "", items: Vec::new(), total: 0, is_list: false }
+    }
+
+    pub(super) fn add(&mut self, item: &'a str, max_items: usize) {
+        self.total += 1;
+        if self.items.len() < max_items {
+            self.items.push(item);
+        }
+    }
+}
+
+/// A document that cannot be read, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Bytes from the start of the document.
+    pub at: usize,
+    /// What was expected and what was found.
+    pub what: Cow<'static, str>,
+    /// True for a charset other than UTF-8, which is a matter of transport.
+    pub charset: bool,
+}
+
+impl Malformed {
+    pub(super) fn new(at: usize, what: impl Into<Cow<'static, str>>) -> Self {
+        Malformed { at, what: what.into(), charset: false }
+    }
+
+    pub(super) fn too_deep(at: usize, max_depth: usize) -> Self {
+        Malformed::new(at, format!("expected at most {max_depth} levels of nesting"))
+    }
+
+    /// The sentence that answers: line and column, both from 1, the column in characters.
+    #[must_use]
+    pub fn text(&self, document: &str) -> String {
+        let before = &document[..document.floor_char_boundary(self.at)];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!("line {line}, column {column}: {}", self.what)
+    }
+}
+
+/// A body that is well-formed.
+#[derive(Debug)]
+pub struct Document<'a> {
+    /// Its format.
+    pub format: Format,
+    fields: Vec<FieldSpans<'a>>,
+}
+
+impl<'a> Document<'a> {
+    /// Splits a text without a byte order mark.
+    ///
+    /// # Errors
+    /// The text is not well-formed, or nested too deep.
+    pub fn split(format: Format, text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Self, Malformed> {
+        let fields = match format {
+            Format::Json => super::json::split(text, wanted, max_depth)?,
+            Format::Xml => super::xml::split(text, wanted, max_depth)?,
+        };
+        Ok(Document { format, fields })
+    }
+
+    /// The field of that key, if it is there.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&FieldSpans<'a>> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Reads an item, or a field as a whole.
+    ///
+    /// # Errors
+    /// See [`node::read`].
+    pub fn read(&self, item: &'a str, max_values: usize) -> Result<Node<'a>, Unreadable> {
+        node::read(self.format, item, max_values)
+    }
+}

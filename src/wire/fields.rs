@@ -1,0 +1,324 @@
+//! Reads the fields of one object, in either format, and says where and how one is wrong.
+
+use std::borrow::Cow;
+
+use rust_decimal::Decimal;
+use time::OffsetDateTime;
+
+use super::format::Format;
+use super::node::{Entry, Node, Text};
+use crate::domain::custom_fields::{EXPECTED_BOOL, EXPECTED_TIME, SentValue};
+use crate::domain::orders::SentValues;
+use crate::domain::place::Trail;
+use crate::domain::rejection::{Problem, Rejection};
+use crate::domain::{MAX_KEY_CHARS, MAX_TEXT_CHARS, Patch, scalars};
+
+/// The fields of an object, and the way to it.
+#[derive(Clone, Copy)]
+pub struct Fields<'n, 'a> {
+    /// The format decides how lists and repeated fields are told.
+    format: Format,
+    entries: &'n [Entry<'a>],
+    /// Where the object stands.
+    pub trail: Trail<'n>,
+}
+
+/// Some of the ways in which amounts are refused.
+const EXPECTED_AMOUNT: &str = "a decimal from 0 with at most 18 digits before and 6 after the point";
+
+impl<'n, 'a> Fields<'n, 'a> {
+    /// The fields of a value that has to be an object. An empty list and an empty text are the empty one.
+    ///
+    /// # Errors
+    /// The value is no object, or has text between its elements.
+    pub fn of(format: Format, node: &'n Node<'a>, trail: Trail<'n>) -> Result<Self, Rejection> {
+        let entries = match node {
+            Node::Object(object) => {
+                if let Some(stray) = &object.stray {
+                    return Err(Rejection::new(trail.place(), Problem::StrayText(stray.clone())));
+                }
+                object.entries.as_slice()
+            }
+            Node::List(items) if items.is_empty() => &[],
+            Node::Text(text) if text.is_empty() => &[],
+            other => return Err(Rejection::new(trail.place(), Problem::Expected { what: "an object", found: other.found() })),
+        };
+        Ok(Fields { format, entries, trail })
+    }
+
+    /// A refusal of a field.
+    #[must_use]
+    pub fn refuse(&self, key: &str, problem: Problem) -> Rejection {
+        Rejection::new(Trail::Field(&self.trail, key).place(), problem)
+    }
+
+    /// The last value of a field; a null is none.
+    fn last(&self, key: &str) -> Option<&'n Node<'a>> {
+        let entry = self.entries.iter().rev().find(|entry| matches!(&entry.key, Text::Good(name) if name == key))?;
+        (entry.node != Node::Nothing).then_some(&entry.node)
+    }
+
+    /// A scalar's text, which may be empty.
+    fn scalar(&self, key: &str, what: &'static str) -> Result<Option<Cow<'a, str>>, Rejection> {
+        match self.last(key) {
+            None => Ok(None),
+            Some(Node::Text(Text::Good(text))) => Ok(Some(text.clone())),
+            Some(Node::Text(Text::Bad(shown))) => Err(self.refuse(key, Problem::Character(shown.clone()))),
+            Some(Node::List(items)) if self.format == Format::Xml && items.is_empty() => Ok(Some(Cow::Borrowed(""))),
+            Some(other) => Err(self.refuse(key, Problem::Expected { what, found: other.found() })),
+        }
+    }
+
+    /// A scalar that is converted: absent, empty, or a value.
+    fn converted<T>(&self, key: &str, what: &'static str, convert: fn(&str) -> Option<T>) -> Result<Patch<T>, Rejection> {
+        match self.scalar(key, what)? {
+            None => Ok(Patch::Keep),
+            Some(text) if text.trim().is_empty() => Ok(Patch::Clear),
+            Some(text) => match convert(&text) {
+                Some(value) => Ok(Patch::Set(value)),
+                None => Err(self.refuse(key, Problem::expected(what, &text))),
+            },
+        }
+    }
+
+    /// A text of at most so many characters: absent, empty, or a text.
+    fn limited(&self, key: &str, limit: usize) -> Result<Patch<Cow<'a, str>>, Rejection> {
+        match self.scalar(key, "a text")? {
+            None => Ok(Patch::Keep),
+            Some(text) if text.is_empty() => Ok(Patch::Clear),
+            Some(text) => match too_long(&text, limit) {
+                Some(problem) => Err(self.refuse(key, problem)),
+                None => Ok(Patch::Set(text)),
+            },
+        }
+    }
+
+    /// An id, a name or another short text.
+    ///
+    /// # Errors
+    /// It is no text, too long, or holds a character that cannot be stored. So do the methods below.
+    pub fn key(&self, key: &str) -> Result<Patch<Cow<'a, str>>, Rejection> {
+        self.limited(key, MAX_KEY_CHARS)
+    }
+
+    /// A short text that has to be there.
+    ///
+    /// # Errors
+    /// It is missing or empty, too.
+    pub fn required_key(&self, key: &str) -> Result<Cow<'a, str>, Rejection> {
+        set(self.key(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
+    }
+
+    /// A long text.
+    ///
+    /// # Errors
+    /// See [`Fields::key`].
+    pub fn long_text(&self, key: &str) -> Result<Patch<Cow<'a, str>>, Rejection> {
+        self.limited(key, MAX_TEXT_CHARS)
+    }
+
+    /// A word out of a fixed list.
+    ///
+    /// # Errors
+    /// It is another one.
+    pub fn word<T: Copy>(&self, key: &str, what: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Rejection> {
+        let Some(text) = self.scalar(key, what)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => Err(self.refuse(key, Problem::expected(what, &text))),
+        }
+    }
+
+    /// A word out of a fixed list that has to be there.
+    ///
+    /// # Errors
+    /// It is missing, or another one.
+    pub fn required_word<T: Copy>(&self, key: &str, what: &'static str, words: &[(&str, T)]) -> Result<T, Rejection> {
+        self.word(key, what, words)?.ok_or_else(|| self.refuse(key, Problem::Required))
+    }
+
+    /// A flag; empty counts as absent.
+    ///
+    /// # Errors
+    /// It is no boolean.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, Rejection> {
+        Ok(set(self.converted(key, EXPECTED_BOOL, scalars::boolean)?))
+    }
+
+    /// An amount of money.
+    ///
+    /// # Errors
+    /// It is no such decimal.
+    pub fn amount(&self, key: &str) -> Result<Patch<Decimal>, Rejection> {
+        self.converted(key, EXPECTED_AMOUNT, scalars::amount)
+    }
+
+    /// An amount of money that has to be there.
+    ///
+    /// # Errors
+    /// It is missing, or no such decimal.
+    pub fn required_amount(&self, key: &str) -> Result<Decimal, Rejection> {
+        set(self.amount(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
+    }
+
+    /// A time; empty counts as absent.
+    ///
+    /// # Errors
+    /// It is no time.
+    pub fn time(&self, key: &str) -> Result<Option<OffsetDateTime>, Rejection> {
+        Ok(set(self.converted(key, EXPECTED_TIME, scalars::time)?))
+    }
+
+    /// A number of items; empty counts as absent.
+    ///
+    /// # Errors
+    /// It is no integer from 0 to 2147483647.
+    pub fn count(&self, key: &str) -> Result<Option<i32>, Rejection> {
+        let count = |text: &str| scalars::integer(text).and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
+        Ok(set(self.converted(key, "an integer from 0 to 2147483647", count)?))
+    }
+
+    /// A 64-bit integer that has to be there.
+    ///
+    /// # Errors
+    /// It is missing, or no such integer.
+    pub fn required_integer(&self, key: &str) -> Result<i64, Rejection> {
+        set(self.converted(key, "a 64-bit integer", scalars::integer)?).ok_or_else(|| self.refuse(key, Problem::Required))
+    }
+
+    /// The items of a list; `None` if it is absent.
+    ///
+    /// # Errors
+    /// It is no list.
+    pub fn list(&self, key: &str) -> Result<Option<Vec<&'n Node<'a>>>, Rejection> {
+        if self.format == Format::Xml {
+            let named = |entry: &&Entry<'a>| matches!(&entry.key, Text::Good(name) if name == key);
+            let items: Vec<_> = self.entries.iter().filter(named).map(|entry| &entry.node).collect();
+            return Ok(match items.as_slice() {
+                [] => None,
+                [Node::List(_)] => Some(Vec::new()),
+                _ => Some(items),
+            });
+        }
+        match self.last(key) {
+            None => Ok(None),
+            Some(Node::List(items)) => Ok(Some(items.iter().collect())),
+            Some(Node::Text(text)) if text.is_empty() => Ok(Some(Vec::new())),
+            Some(other) => Err(self.refuse(key, Problem::Expected { what: "a list", found: other.found() })),
+        }
+    }
+
+    /// A list of short texts; empty ones are no items.
+    ///
+    /// # Errors
+    /// It is no list, has too many items, or one of them is no short text.
+    pub fn keys(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
+        let Some(items) = self.list(key)? else { return Ok(None) };
+        let mut texts = Vec::with_capacity(items.len().min(limit));
+        let mut sent = 0;
+        let mut wrong = None;
+        for (index, item) in items.into_iter().enumerate() {
+            let problem = match item {
+                Node::Nothing => continue,
+                Node::Text(text) if text.is_empty() => continue,
+                // An element that declares an empty list in a list of texts.
+                Node::List(items) if self.format == Format::Xml && items.is_empty() => continue,
+                Node::Text(Text::Good(text)) => match too_long(text, MAX_KEY_CHARS) {
+                    None => {
+                        if sent < limit {
+                            texts.push(text.clone());
+                        }
+                        None
+                    }
+                    problem => problem,
+                },
+                Node::Text(Text::Bad(shown)) => Some(Problem::Character(shown.clone())),
+                other => Some(Problem::Expected { what: "a text", found: other.found() }),
+            };
+            sent += 1;
+            if let (Some(problem), None) = (problem, &wrong) {
+                let list = Trail::Field(&self.trail, key);
+                wrong = Some(Rejection::new(Trail::Item(&list, index).place(), problem));
+            }
+        }
+        if sent > limit {
+            return Err(self.refuse(key, Problem::TooMany { things, limit, sent: Some(sent) }));
+        }
+        wrong.map_or(Ok(Some(texts)), Err)
+    }
+
+    /// An object inside this one; `None` if it is absent.
+    #[must_use]
+    pub fn node(&self, key: &str) -> Option<&'n Node<'a>> {
+        self.last(key)
+    }
+
+    /// The format that the object was read from.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The keys and values of an object with free keys, each key once: the last one counts.
+    pub fn free(&self) -> impl Iterator<Item = (&'n Text<'a>, &'n Node<'a>)> {
+        self.entries.iter().map(|entry| (entry.free_key.as_ref().unwrap_or(&entry.key), &entry.node))
+    }
+
+    /// Custom values, by the external id of their field.
+    ///
+    /// # Errors
+    /// It is no object, or holds too many values.
+    pub fn custom_values(&self, key: &str, limit: usize) -> Result<SentValues<'a>, Rejection> {
+        let mut values = SentValues::new();
+        let Some(node) = self.last(key) else { return Ok(values) };
+        let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key)).map_err(|rejection| Rejection {
+            place: Trail::Field(&self.trail, key).place(),
+            ..rejection
+        })?;
+        for (name, node) in fields.free() {
+            let name = match name {
+                Text::Good(name) => name.clone(),
+                Text::Bad(shown) => Cow::Owned(shown.clone()),
+            };
+            match sent_value(self.format, node) {
+                Some(value) => values.insert(name, value),
+                None => values.remove(&name),
+            };
+        }
+        if values.len() > limit {
+            let problem = Problem::TooMany { things: "custom values", limit, sent: Some(values.len()) };
+            return Err(self.refuse(key, problem));
+        }
+        Ok(values)
+    }
+}
+
+/// A custom value before its definition is known; `None` for a null, which is absent.
+fn sent_value<'a>(format: Format, node: &Node<'a>) -> Option<SentValue<'a>> {
+    Some(match node {
+        Node::Nothing => return None,
+        Node::Text(text) if text.is_empty() => SentValue::Clear,
+        Node::Text(Text::Good(text)) => SentValue::Text(text.clone()),
+        Node::Text(Text::Bad(shown)) => SentValue::Character(shown.clone()),
+        Node::List(items) if format == Format::Xml && items.is_empty() => SentValue::Clear,
+        other => SentValue::Other(other.found()),
+    })
+}
+
+/// The value, if one was sent.
+pub fn set<T>(patch: Patch<T>) -> Option<T> {
+    match patch {
+        Patch::Set(value) => Some(value),
+        Patch::Keep | Patch::Clear => None,
+    }
+}
+
+/// What is wrong with a text that has more characters than that.
+fn too_long(text: &str, limit: usize) -> Option<Problem> {
+    // No text has more characters than bytes.
+    if text.len() <= limit {
+        return None;
+    }
+    let sent = text.chars().count();
+    (sent > limit).then_some(Problem::TooLong { limit, sent })
+}

@@ -1,0 +1,14 @@
+//! Bytes from and to typed calls: one schema for both formats.
+//!
+//! A body is split first (`document`), which finds everything that is not well-formed and where each item
+//! of its lists stands, and builds no tree. Each item is then read by itself (`node`) and decoded by the
+//! schema of its call (`orders_import`). Never enters: HTTP, SQL.
+
+pub mod answer;
+pub mod document;
+pub mod fields;
+pub mod format;
+mod json;
+pub mod node;
+pub mod orders_import;
+mod xml;

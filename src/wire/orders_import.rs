@@ -1,0 +1,470 @@
+//! The schema of `orders/import` (contract, sections 3 to 5).
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::document::{Document, FieldSpans, Wanted};
+use super::fields::{Fields, set};
+use super::format::Format;
+use super::node::{Node, Text, Unreadable};
+use crate::config::Limits;
+use crate::domain::batch::{Decoded, Head, OnError};
+use crate::domain::custom_fields::{EntityType, SentDefinition, ValueType};
+use crate::domain::line_statuses::{LINE_STATUS_TYPES, SentLineStatus};
+use crate::domain::matching::{self, Customer, IdentityKind as Kind, Key};
+use crate::domain::orders::{Line, LinesMode, Order};
+use crate::domain::place::{Place, Trail};
+use crate::domain::rejection::{Found, Problem, Rejection};
+use crate::domain::{MAX_KEY_CHARS, Patch};
+
+/// The fields of the root that the call reads.
+#[must_use]
+pub fn wanted(limits: &Limits) -> [Wanted; 9] {
+    let scalar = |name| Wanted { name, max_items: 0 };
+    [
+        scalar("token"),
+        scalar("format"),
+        Wanted { name: "custom_fields", max_items: limits.max_definitions },
+        Wanted { name: "custom_line_statuses", max_items: limits.max_line_statuses },
+        Wanted { name: "data", max_items: limits.max_orders },
+        scalar("skip_triggers"),
+        scalar("on_error"),
+        scalar("dry_run"),
+        scalar("detail"),
+    ]
+}
+
+/// A text field of the root that is read before everything else: `token` or `format`.
+///
+/// # Errors
+/// It is a list or an object.
+pub fn early_text<'a>(document: &Document<'a>, name: &'static str) -> Result<Option<Text<'a>>, Rejection> {
+    let Some(field) = document.field(name) else { return Ok(None) };
+    match document.read(field.whole, 2) {
+        Ok(Node::Nothing) => Ok(None),
+        Ok(Node::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Ok(Node::List(items)) if document.format == Format::Xml && items.is_empty() => Ok(None),
+        other => {
+            let found = match other {
+                Ok(node) => node.found(),
+                Err(_) if field.is_list && document.format == Format::Json => Found::List,
+                Err(_) => Found::Object,
+            };
+            Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a text", found }))
+        }
+    }
+}
+
+/// The orders of a request, as slices of its document.
+///
+/// # Errors
+/// `data` is missing, empty or no list.
+pub fn orders<'d, 'a>(document: &'d Document<'a>) -> Result<&'d [&'a str], Rejection> {
+    let refuse = |problem| Rejection::new(Place::default().field("data"), problem);
+    match list(document, "data")? {
+        Some(field) if field.total > 0 => Ok(&field.items),
+        _ => Err(refuse(Problem::Required)),
+    }
+}
+
+/// A list at the root; `None` if it is absent.
+fn list<'d, 'a>(document: &'d Document<'a>, name: &'static str) -> Result<Option<&'d FieldSpans<'a>>, Rejection> {
+    let Some(field) = document.field(name) else { return Ok(None) };
+    if document.format == Format::Xml {
+        let lone_empty = field.total == 1 && matches!(document.read(field.whole, 1), Ok(Node::List(_)));
+        return Ok((!lone_empty).then_some(field));
+    }
+    if field.is_list {
+        return Ok(Some(field));
+    }
+    let found = match document.read(field.whole, 1) {
+        Ok(Node::Nothing) => return Ok(None),
+        Ok(Node::Text(text)) if text.is_empty() => return Ok(None),
+        Ok(node) => node.found(),
+        Err(_) => Found::Object,
+    };
+    Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a list", found }))
+}
+
+/// A breach of the number of orders, definitions or line statuses, which answers 413.
+#[must_use]
+pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
+    let check = |name, things, limit| {
+        let field = document.field(name).filter(|field| field.total > limit)?;
+        let problem = Problem::TooMany { things, limit, sent: Some(field.total) };
+        Some(Rejection::new(Place::default().field(name), problem))
+    };
+    check("data", "orders", limits.max_orders)
+        .or_else(|| check("custom_fields", "definitions", limits.max_definitions))
+        .or_else(|| check("custom_line_statuses", "line statuses", limits.max_line_statuses))
+}
+
+/// Decodes everything at the root but the orders.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn head(document: &Document<'_>, limits: &Limits) -> Result<Head, Rejection> {
+    let max_values = limits.max_values();
+    let skip_triggers = root_flag(document, "skip_triggers")?;
+    let on_error = root_word(document, "on_error", "continue or abort", &[("continue", OnError::Continue), ("abort", OnError::Abort)])?;
+    let dry_run = root_flag(document, "dry_run")?;
+    let detail = root_flag(document, "detail")?;
+    orders(document)?;
+    let definitions = items(document, "custom_fields", max_values, definition)?;
+    let line_statuses = items(document, "custom_line_statuses", max_values, line_status)?;
+    Ok(Head { definitions, line_statuses, skip_triggers, on_error: on_error.unwrap_or_default(), dry_run, detail })
+}
+
+/// Reads a scalar of the root by the methods that read any object's fields.
+fn with_root_field<T>(
+    document: &Document<'_>,
+    name: &'static str,
+    read: impl FnOnce(Fields<'_, '_>) -> Result<T, Rejection>,
+) -> Result<T, Rejection> {
+    let node = match document.field(name).map(|field| document.read(field.whole, 2)) {
+        None => Node::Nothing,
+        Some(Ok(node)) => node,
+        Some(Err(_)) => Node::Object(super::node::Object { entries: Vec::new(), stray: None }),
+    };
+    let entry = super::node::Entry { key: Text::Good(Cow::Borrowed(name)), free_key: None, node };
+    let root = Node::Object(super::node::Object { entries: vec![entry], stray: None });
+    read(Fields::of(document.format, &root, Trail::Root)?)
+}
+
+fn root_flag(document: &Document<'_>, name: &'static str) -> Result<bool, Rejection> {
+    with_root_field(document, name, |fields| Ok(fields.flag(name)?.unwrap_or_default()))
+}
+
+fn root_word<T: Copy>(document: &Document<'_>, name: &'static str, what: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Rejection> {
+    with_root_field(document, name, |fields| fields.word(name, what, words))
+}
+
+/// Decodes a list of objects at the root.
+fn items<T>(
+    document: &Document<'_>,
+    name: &'static str,
+    max_values: usize,
+    decode: impl Fn(Fields<'_, '_>) -> Result<T, Rejection>,
+) -> Result<Vec<T>, Rejection> {
+    let Some(field) = list(document, name)? else { return Ok(Vec::new()) };
+    let root = Trail::Field(&Trail::Root, name);
+    let decode = |(index, item): (usize, &&str)| {
+        let trail = Trail::Item(&root, index);
+        let node = readable(document.read(item, max_values), trail, max_values)?;
+        decode(Fields::of(document.format, &node, trail)?)
+    };
+    field.items.iter().enumerate().map(decode).collect()
+}
+
+fn readable<'a>(node: Result<Node<'a>, Unreadable>, trail: Trail<'_>, limit: usize) -> Result<Node<'a>, Rejection> {
+    node.map_err(|unreadable| match unreadable {
+        Unreadable::TooManyValues => Rejection::new(trail.place(), Problem::TooMany { things: "values", limit, sent: None }),
+        Unreadable::Malformed => Rejection::new(trail.place(), Problem::Expected { what: "an object", found: Found::Nothing }),
+    })
+}
+
+fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
+    let external_id = fields.required_key("external_id")?.into_owned();
+    let entity_types = EntityType::ALL.map(|entity| (entity.as_str(), entity));
+    let entity_type = fields.required_word("entity_type", "product, sku, order or line_order", &entity_types)?;
+    let value_types = ValueType::ALL.map(|kind| (kind.as_str(), kind));
+    let value_type = fields.required_word("value_type", "unicode, int, float, bool, enum or date", &value_types)?;
+    let name = set(fields.key("name")?).map(Cow::into_owned);
+    let required = fields.flag("required")?;
+    let labels_node = fields.node("enum_values");
+    let mut labels = match labels_node {
+        None => None,
+        Some(node) => Some(enum_values(&fields, "enum_values", node)?),
+    };
+    let default = match fields.node("default_value") {
+        // Altcraft's own example puts the labels here.
+        Some(node @ Node::Object(_)) if labels.is_none() && value_type == ValueType::Enum => {
+            labels = Some(enum_values(&fields, "default_value", node)?);
+            Patch::Keep
+        }
+        _ => match fields.long_text("default_value")? {
+            Patch::Keep => Patch::Keep,
+            Patch::Clear => Patch::Clear,
+            Patch::Set(text) if value_type != ValueType::Unicode && text.trim().is_empty() => Patch::Clear,
+            Patch::Set(text) => Patch::Set(text.into_owned()),
+        },
+    };
+    Ok(SentDefinition { entity_type, external_id, value_type, name, required, default, labels })
+}
+
+/// Labels and their numbers; a label that is sent twice counts as it was sent last.
+fn enum_values(fields: &Fields<'_, '_>, key: &str, node: &Node<'_>) -> Result<Vec<(String, i64)>, Rejection> {
+    let trail = Trail::Field(&fields.trail, key);
+    let object = Fields::of(fields.format(), node, trail)?;
+    let mut labels: Vec<(String, i64)> = Vec::new();
+    let mut seen = std::collections::HashMap::new();
+    for (label, node) in object.free() {
+        let refuse = |problem| Rejection::new(Trail::Field(&trail, label.shown()).place(), problem);
+        let label = match label {
+            Text::Bad(shown) => return Err(refuse(Problem::Character(shown.clone()))),
+            Text::Good(label) if label.is_empty() => return Err(refuse(Problem::expected("a label", ""))),
+            Text::Good(label) if label.chars().count() > MAX_KEY_CHARS => {
+                return Err(refuse(Problem::TooLong { limit: MAX_KEY_CHARS, sent: label.chars().count() }));
+            }
+            Text::Good(label) => label,
+        };
+        let number = match node {
+            Node::Nothing => continue,
+            Node::Text(text) => crate::domain::scalars::integer(text.shown()),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| refuse(Problem::Expected { what: "a 64-bit integer", found: node.found() }))?;
+        let at = *seen.entry(label.clone()).or_insert(labels.len());
+        if at == labels.len() {
+            labels.push((label.clone().into_owned(), number));
+        } else {
+            labels[at].1 = number;
+        }
+    }
+    Ok(labels)
+}
+
+fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
+    let external_id = fields.required_key("external_id")?.into_owned();
+    if crate::domain::line_statuses::BUILT_IN_LINE_STATUSES.contains(&external_id.as_str()) {
+        return Err(fields.refuse("external_id", Problem::expected("an id that is not built in", &external_id)));
+    }
+    let name = set(fields.key("name")?).map(Cow::into_owned);
+    let types = LINE_STATUS_TYPES.map(|kind| (kind, kind));
+    let kind = fields.required_word("type", "delivered, canceled, refunded or in_process", &types)?;
+    Ok(SentLineStatus { external_id, name, kind })
+}
+
+/// Decodes one order of a document.
+#[must_use]
+pub fn order<'a>(document: &Document<'a>, index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+    let data = Trail::Field(&Trail::Root, "data");
+    let trail = Trail::Item(&data, index);
+    let unusable = |rejection| Decoded { external_id: Cow::Borrowed(""), order: Err(rejection) };
+    let node = match readable(document.read(item, limits.max_values()), trail, limits.max_values()) {
+        Ok(node) => node,
+        Err(rejection) => return unusable(rejection),
+    };
+    // Only text between its elements leaves an object that still says which order it is.
+    let entries_only = Node::Object(super::node::Object {
+        entries: if let Node::Object(object) = &node { object.entries.clone() } else { Vec::new() },
+        stray: None,
+    });
+    let (fields, stray) = match Fields::of(document.format, &node, trail) {
+        Ok(fields) => (fields, None),
+        Err(rejection) => match Fields::of(document.format, &entries_only, trail) {
+            Ok(fields) => (fields, Some(rejection)),
+            Err(_) => return unusable(rejection),
+        },
+    };
+    let external_id = fields.required_key("external_id").unwrap_or_default();
+    let order = match stray {
+        Some(rejection) => Err(rejection),
+        None => order_fields(&fields, limits),
+    };
+    Decoded { external_id, order }
+}
+
+fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
+    let external_id = fields.required_key("external_id")?;
+    let customer = customer(fields)?;
+    let endpoint = fields.required_key("endpoint")?;
+    let status = fields.required_key("status")?;
+    let total_price = fields.required_amount("total_price")?;
+    let currency = currency(fields)?;
+    let delivery_cost = fields.amount("delivery_cost")?;
+    let create_time = fields.time("create_time")?;
+    let update_time = fields.time("update_time")?;
+    let tags = fields.keys("tags", "tags", limits.max_tags)?;
+    let region = fields.key("region")?;
+    let custom_fields = fields.custom_values("custom_fields", limits.max_custom_values)?;
+    let modes = [("replace", LinesMode::Replace), ("merge", LinesMode::Merge)];
+    let lines_mode = fields.word("lines_mode", "replace or merge", &modes)?.unwrap_or_default();
+    let lines = lines(fields, limits)?;
+    Ok(Order {
+        external_id,
+        customer,
+        endpoint,
+        status,
+        total_price,
+        currency,
+        lines,
+        lines_mode,
+        delivery_cost,
+        create_time,
+        update_time,
+        tags,
+        region,
+        custom_fields,
+    })
+}
+
+fn currency<'a>(fields: &Fields<'_, 'a>) -> Result<Cow<'a, str>, Rejection> {
+    let sent = fields.required_key("currency")?;
+    if sent.len() != 3 || !sent.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return Err(fields.refuse("currency", Problem::expected("three letters", &sent)));
+    }
+    Ok(if sent.bytes().all(|b| b.is_ascii_uppercase()) { sent } else { Cow::Owned(sent.to_ascii_uppercase()) })
+}
+
+fn lines<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Vec<Line<'a>>, Rejection> {
+    let items = fields.list("lines")?.unwrap_or_default();
+    if items.is_empty() {
+        return Err(fields.refuse("lines", Problem::Required));
+    }
+    if items.len() > limits.max_lines {
+        let problem = Problem::TooMany { things: "lines", limit: limits.max_lines, sent: Some(items.len()) };
+        return Err(fields.refuse("lines", problem));
+    }
+    let list = Trail::Field(&fields.trail, "lines");
+    let mut lines: Vec<Line<'a>> = Vec::with_capacity(items.len());
+    let mut seen = HashSet::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let fields = Fields::of(fields.format(), item, Trail::Item(&list, index))?;
+        let line = line(&fields, limits)?;
+        if !seen.insert(line.external_id.clone()) {
+            return Err(fields.refuse("external_id", Problem::Twice { thing: "line", id: line.external_id.into_owned() }));
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+fn line<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Line<'a>, Rejection> {
+    let external_id = fields.required_key("external_id")?;
+    let product = set(fields.key("product")?);
+    let sku = set(fields.key("sku")?);
+    if product.is_none() && sku.is_none() {
+        return Err(fields.refuse("product", Problem::Required));
+    }
+    Ok(Line {
+        external_id,
+        product,
+        sku,
+        status: set(fields.key("status")?),
+        base_price_per_item: fields.amount("base_price_per_item")?,
+        min_price_per_item: fields.amount("min_price_per_item")?,
+        final_price_per_item: fields.amount("final_price_per_item")?,
+        count: fields.count("count")?,
+        custom_fields: fields.custom_values("custom_fields", limits.max_custom_values)?,
+    })
+}
+
+/// The ways of matching (contract, section 5).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Matching {
+    Email,
+    EmailProfile,
+    EmailSub,
+    Phone,
+    PhoneSub,
+    ProfileId,
+    PushSub,
+    Custom,
+    CustomSub,
+    EmailPhone,
+    EmailPhoneSub,
+}
+
+const MATCHING: [(&str, Matching); 11] = [
+    ("email", Matching::Email),
+    ("email_profile", Matching::EmailProfile),
+    ("email_sub", Matching::EmailSub),
+    ("phone", Matching::Phone),
+    ("phone_sub", Matching::PhoneSub),
+    ("profile_id", Matching::ProfileId),
+    ("push_sub", Matching::PushSub),
+    ("custom", Matching::Custom),
+    ("custom_sub", Matching::CustomSub),
+    ("email_phone", Matching::EmailPhone),
+    ("email_phone_sub", Matching::EmailPhoneSub),
+];
+
+const KEY_FIELDS: [&str; 7] =
+    ["email", "phone", "profile_id", "provider", "subscription_id", "field_name", "field_value"];
+
+fn customer(fields: &Fields<'_, '_>) -> Result<Customer, Rejection> {
+    let what = "one of email, email_profile, email_sub, phone, phone_sub, profile_id, push_sub, custom, custom_sub, email_phone, email_phone_sub";
+    let mode = fields.word("matching", what, &MATCHING)?;
+    if mode.is_none()
+        && let Some(key) = listed_profile(fields)?
+    {
+        return Ok(vec![key]);
+    }
+    let two = |emails: &[Kind], phones: &[Kind]| {
+        let keys: Vec<Key> = [email(fields, emails)?, phone(fields, phones)?].into_iter().flatten().collect();
+        if keys.is_empty() { Err(fields.refuse("email", Problem::Required)) } else { Ok(keys) }
+    };
+    let one = |field, key: Option<Key>| match key {
+        Some(key) => Ok(vec![key]),
+        None => Err(fields.refuse(field, Problem::Required)),
+    };
+    match mode.unwrap_or(Matching::Email) {
+        Matching::Email => one("email", email(fields, &[Kind::EmailProfile, Kind::EmailSub])?),
+        Matching::EmailProfile => one("email", email(fields, &[Kind::EmailProfile])?),
+        Matching::EmailSub => one("email", email(fields, &[Kind::EmailSub])?),
+        Matching::Phone => one("phone", phone(fields, &[Kind::PhoneProfile, Kind::PhoneSub])?),
+        Matching::PhoneSub => one("phone", phone(fields, &[Kind::PhoneSub])?),
+        Matching::ProfileId => one("profile_id", profile_id(fields, &["profile_id"])?),
+        Matching::PushSub => named(fields, Kind::PushSub, "provider", &["subscription_id"]),
+        Matching::Custom => named(fields, Kind::Custom, "field_name", &["field_value"]),
+        Matching::CustomSub => named(fields, Kind::CustomSub, "field_name", &["field_value"]),
+        Matching::EmailPhone => two(&[Kind::EmailProfile, Kind::EmailSub], &[Kind::PhoneProfile, Kind::PhoneSub]),
+        Matching::EmailPhoneSub => two(&[Kind::EmailSub], &[Kind::PhoneSub]),
+    }
+}
+
+/// `profile: {"profile_id": …}`, as an order is listed, where no key field says something else.
+fn listed_profile(fields: &Fields<'_, '_>) -> Result<Option<Key>, Rejection> {
+    let is_sent = |key: &&str| match fields.node(key) {
+        None => false,
+        Some(Node::Text(text)) => !text.is_empty(),
+        Some(_) => true,
+    };
+    let Some(node) = fields.node("profile") else { return Ok(None) };
+    if KEY_FIELDS.iter().any(|key| is_sent(&key)) {
+        return Ok(None);
+    }
+    let profile = Fields::of(fields.format(), node, Trail::Field(&fields.trail, "profile")).map_err(|rejection| Rejection {
+        place: Trail::Field(&fields.trail, "profile").place(),
+        ..rejection
+    })?;
+    profile_id(&profile, &["profile", "profile_id"])
+}
+
+fn email(fields: &Fields<'_, '_>, kinds: &[Kind]) -> Result<Option<Key>, Rejection> {
+    folded(fields, &["email"], "an e-mail address", matching::fold_email, kinds)
+}
+
+fn phone(fields: &Fields<'_, '_>, kinds: &[Kind]) -> Result<Option<Key>, Rejection> {
+    folded(fields, &["phone"], "a phone number", matching::fold_phone, kinds)
+}
+
+fn profile_id(fields: &Fields<'_, '_>, path: &'static [&'static str]) -> Result<Option<Key>, Rejection> {
+    folded(fields, path, "24 hex digits", matching::fold_profile_id, &[Kind::ProfileId])
+}
+
+/// A key that is compared in a form of its own. `path` is the field's path in the order.
+fn folded(
+    fields: &Fields<'_, '_>,
+    path: &'static [&'static str],
+    what: &'static str,
+    fold: fn(&str) -> Option<String>,
+    kinds: &[Kind],
+) -> Result<Option<Key>, Rejection> {
+    let field = path[path.len() - 1];
+    let Some(sent) = set(fields.key(field)?).filter(|sent| !sent.trim().is_empty()) else { return Ok(None) };
+    let Some(value) = fold(&sent) else { return Err(fields.refuse(field, Problem::expected(what, &sent))) };
+    // Folding may lengthen a text.
+    if value.chars().count() > MAX_KEY_CHARS {
+        return Err(fields.refuse(field, Problem::TooLong { limit: MAX_KEY_CHARS, sent: value.chars().count() }));
+    }
+    Ok(Some(Key::new(path, kinds, "", &value)))
+}
+
+/// A key of two parts.
+fn named(fields: &Fields<'_, '_>, kind: Kind, name: &str, path: &'static [&'static str]) -> Result<Customer, Rejection> {
+    let name = fields.required_key(name)?;
+    let value = fields.required_key(path[0])?;
+    Ok(vec![Key::new(path, &[kind], &name, &value)])
+}

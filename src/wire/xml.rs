@@ -1,0 +1,393 @@
+//! XML: the only file that knows it as a request's format.
+//!
+//! `quick-xml` reads the events. What it lets pass is refused here: depth, two roots, text outside the
+//! root, doubled attributes, names that are none, DOCTYPE, and all entities but the predefined five.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use quick_xml::Reader;
+use quick_xml::events::{BytesDecl, BytesStart, Event};
+
+use super::document::{FieldSpans, Malformed, Wanted};
+use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
+
+fn reader(text: &str) -> Reader<&[u8]> {
+    let mut reader = Reader::from_str(text);
+    let config = reader.config_mut();
+    config.expand_empty_elements = true;
+    config.check_comments = true;
+    reader
+}
+
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+}
+
+/// Splits a document into its root's elements.
+pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Vec<FieldSpans<'a>>, Malformed> {
+    let mut splitter = Splitter { text, wanted, max_depth, depth: 0, root_seen: false, open: None, fields: Vec::new() };
+    let mut reader = reader(text);
+    loop {
+        let at = position(&reader);
+        match reader.read_event() {
+            Ok(Event::Eof) => break,
+            Ok(event) => splitter.event(at, position(&reader), &event)?,
+            Err(error) => return Err(Malformed::new(at.max(error_position(&reader)), fault(&error))),
+        }
+    }
+    if splitter.depth > 0 {
+        return Err(Malformed::new(text.len(), "expected a closing tag, found the end of the document"));
+    }
+    if !splitter.root_seen {
+        return Err(Malformed::new(text.len(), "expected the root element, found the end of the document"));
+    }
+    Ok(splitter.fields)
+}
+
+fn position(reader: &Reader<&[u8]>) -> usize {
+    usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX)
+}
+
+fn error_position(reader: &Reader<&[u8]>) -> usize {
+    usize::try_from(reader.error_position()).unwrap_or(0)
+}
+
+/// What a reader's failure means; never the text that it stands at, which may be a secret.
+fn fault(error: &quick_xml::Error) -> &'static str {
+    use quick_xml::errors::{IllFormedError, SyntaxError};
+    match error {
+        quick_xml::Error::IllFormed(IllFormedError::MismatchedEndTag { .. } | IllFormedError::UnmatchedEndTag(_)) => {
+            "expected the closing tag of the open element, found another one"
+        }
+        quick_xml::Error::IllFormed(IllFormedError::DoubleHyphenInComment) => "expected no \"--\" inside a comment",
+        quick_xml::Error::IllFormed(IllFormedError::UnclosedReference) => "expected \";\" after \"&\" and a name",
+        quick_xml::Error::Syntax(SyntaxError::UnclosedCData) => "expected \"]]>\", found the end of the document",
+        quick_xml::Error::Syntax(SyntaxError::UnclosedComment) => "expected \"-->\", found the end of the document",
+        quick_xml::Error::Syntax(SyntaxError::UnclosedDoctype) => NO_DOCTYPE,
+        quick_xml::Error::Syntax(_) => "expected \">\", found the end of the document",
+        _ => "expected well-formed XML",
+    }
+}
+
+const NO_DOCTYPE: &str = "expected no DOCTYPE";
+const NO_ENTITY: &str = "expected one of the five predefined entities or a character reference after \"&\"";
+
+struct Splitter<'a, 'w> {
+    text: &'a str,
+    wanted: &'w [Wanted],
+    max_depth: usize,
+    depth: usize,
+    root_seen: bool,
+    /// The field that is being read, and where its element starts.
+    open: Option<(&'w Wanted, usize)>,
+    fields: Vec<FieldSpans<'a>>,
+}
+
+impl<'a> Splitter<'a, '_> {
+    fn event(&mut self, at: usize, end: usize, event: &Event<'_>) -> Result<(), Malformed> {
+        match event {
+            Event::Start(start) => self.start(at, start),
+            Event::End(_) => {
+                self.end(end);
+                Ok(())
+            }
+            Event::Text(text) if text.contains("]]>") => Err(Malformed::new(at, "expected no \"]]>\" in a text")),
+            Event::Text(text) => self.text(at, text),
+            Event::CData(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
+            Event::CData(text) => self.text(at, text),
+            Event::GeneralRef(reference) => match reference_code(reference) {
+                None => Err(Malformed::new(at, NO_ENTITY)),
+                Some(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
+                // A blank may be written as a reference.
+                Some(code) => self.text(at, char::from_u32(code).map_or(String::from("\u{fffd}"), String::from).as_str()),
+            },
+            Event::Decl(declaration) => check_declaration(at, declaration),
+            Event::DocType(_) => Err(Malformed::new(at, NO_DOCTYPE)),
+            Event::PI(instruction) if !is_name(instruction.target()) => Err(Malformed::new(at, "expected a name after \"<?\"")),
+            Event::PI(_) | Event::Comment(_) | Event::Empty(_) | Event::Eof => Ok(()),
+        }
+    }
+
+    fn outside(&self) -> &'static str {
+        if self.root_seen { "expected nothing after the root element" } else { "expected the root element" }
+    }
+
+    fn start(&mut self, at: usize, start: &BytesStart<'_>) -> Result<(), Malformed> {
+        check_tag(start).map_err(|what| Malformed::new(at, what))?;
+        if self.depth == 0 {
+            if self.root_seen {
+                return Err(Malformed::new(at, self.outside()));
+            }
+            if start.name().as_ref() != "xml" {
+                return Err(Malformed::new(at, "expected the root element \"xml\""));
+            }
+            self.root_seen = true;
+        }
+        self.depth += 1;
+        if self.depth > self.max_depth {
+            return Err(Malformed::too_deep(at, self.max_depth));
+        }
+        if self.depth == 2 {
+            let name = start.name();
+            self.open = self.wanted.iter().find(|wanted| wanted.name == name.as_ref()).map(|wanted| (wanted, at));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, end: usize) {
+        self.depth -= 1;
+        if self.depth != 1 {
+            return;
+        }
+        let Some((wanted, start)) = self.open.take() else { return };
+        let index = self.fields.iter().position(|field| field.name == wanted.name).unwrap_or_else(|| {
+            self.fields.push(FieldSpans { is_list: true, ..FieldSpans::new(wanted.name) });
+            self.fields.len() - 1
+        });
+        self.fields[index].whole = &self.text[start..end];
+        self.fields[index].add(&self.text[start..end], wanted.max_items);
+    }
+
+    /// Text outside the root or between the root's elements has to be blank.
+    fn text(&self, at: usize, text: &str) -> Result<(), Malformed> {
+        if self.depth > 1 || is_blank(text) {
+            return Ok(());
+        }
+        let what = if self.depth == 0 { self.outside() } else { "expected only blanks between elements" };
+        Err(Malformed::new(at, what))
+    }
+}
+
+fn check_declaration(at: usize, declaration: &BytesDecl<'_>) -> Result<(), Malformed> {
+    if at != 0 {
+        return Err(Malformed::new(at, "expected the XML declaration at the very start only"));
+    }
+    if !declaration.version().is_ok_and(|version| version.starts_with("1.")) {
+        return Err(Malformed::new(at, "expected a version 1.0 in the XML declaration"));
+    }
+    match declaration.encoding() {
+        None => Ok(()),
+        Some(Ok(name)) if name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8") => Ok(()),
+        Some(Ok(_)) => Err(Malformed { charset: true, ..Malformed::new(at, "expected the encoding UTF-8 in the XML declaration") }),
+        Some(Err(_)) => Err(Malformed::new(at, "expected a well-formed XML declaration")),
+    }
+}
+
+/// A tag's name and attributes.
+fn check_tag(start: &BytesStart<'_>) -> Result<(), &'static str> {
+    if !is_name(start.name().as_ref()) {
+        return Err("expected the name of an element after \"<\"");
+    }
+    if start.attributes_raw().is_empty() {
+        return Ok(());
+    }
+    let mut names = HashSet::new();
+    for attribute in start.attributes().with_checks(false) {
+        let attribute = attribute.map_err(|_| "expected attributes like name=\"value\"")?;
+        if !is_name(attribute.key.as_ref()) {
+            return Err("expected the name of an attribute");
+        }
+        if !names.insert(attribute.key.as_ref().to_owned()) {
+            return Err("expected each attribute once");
+        }
+        if attribute.value.contains('<') {
+            return Err("expected no \"<\" in an attribute");
+        }
+        attribute_text(&attribute.value).ok_or(NO_ENTITY)?;
+    }
+    Ok(())
+}
+
+/// An attribute's value: references replaced, line ends and tabs made blanks.
+fn attribute_text<'a>(raw: &str) -> Option<Text<'a>> {
+    let mut text = ShownText::default();
+    let mut rest = raw;
+    while let Some(start) = rest.find('&') {
+        text.push_str(&rest[..start].replace("\r\n", " ").replace(['\t', '\n', '\r'], " "));
+        let end = start + rest[start..].find(';')?;
+        text.push(reference_code(&rest[start + 1..end])?);
+        rest = &rest[end + 1..];
+    }
+    text.push_str(&rest.replace("\r\n", " ").replace(['\t', '\n', '\r'], " "));
+    Some(text.finish())
+}
+
+/// The code point that `&…;` stands for.
+fn reference_code(reference: &str) -> Option<u32> {
+    let code = match reference {
+        "lt" => u32::from('<'),
+        "gt" => u32::from('>'),
+        "amp" => u32::from('&'),
+        "apos" => u32::from('\''),
+        "quot" => u32::from('"'),
+        _ => {
+            let number = reference.strip_prefix('#')?;
+            let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |hex| (hex, 16));
+            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return None;
+            }
+            u32::from_str_radix(digits, radix).ok()?
+        }
+    };
+    (code <= 0x0010_ffff).then_some(code)
+}
+
+/// XML 1.0, production 5.
+fn is_name(name: &str) -> bool {
+    let start = |c: char| {
+        matches!(c, ':' | '_' | 'A'..='Z' | 'a'..='z' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
+            | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{200c}' | '\u{200d}' | '\u{2070}'..='\u{218f}'
+            | '\u{2c00}'..='\u{2fef}' | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
+            | '\u{10000}'..='\u{effff}')
+    };
+    let inner = |c: char| {
+        start(c) || matches!(c, '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}' | '\u{2040}')
+    };
+    name.chars().next().is_some_and(start) && name.chars().all(inner)
+}
+
+/// Reads one element as a tree.
+pub(super) fn node(item: &str, max_values: usize) -> Result<Node<'_>, Unreadable> {
+    let mut reader = TreeReader { item, events: reader(item), left: max_values };
+    match reader.events.read_event() {
+        Ok(Event::Start(start)) => reader.element(&start),
+        _ => Err(Unreadable::Malformed),
+    }
+}
+
+struct TreeReader<'a> {
+    item: &'a str,
+    events: Reader<&'a [u8]>,
+    left: usize,
+}
+
+impl<'a> TreeReader<'a> {
+    /// Reads what stands in an element, up to its end. The depth was checked when the document was split.
+    fn element(&mut self, start: &BytesStart<'_>) -> Result<Node<'a>, Unreadable> {
+        self.left = self.left.checked_sub(1).ok_or(Unreadable::TooManyValues)?;
+        let mut content = Content::default();
+        let mut entries = Vec::new();
+        let mut has_elements = false;
+        loop {
+            let at = position(&self.events);
+            match self.events.read_event().map_err(|_| Unreadable::Malformed)? {
+                Event::Start(child) => {
+                    has_elements = true;
+                    let node = self.element(&child)?;
+                    let name = self.item.get(at + 1..at + 1 + child.name().as_ref().len()).ok_or(Unreadable::Malformed)?;
+                    // An element with a prefix is somebody else's.
+                    if !name.contains(':') {
+                        let free_key = if name == "field" { attribute(&child, "external_id") } else { None };
+                        entries.push(Entry { key: Text::checked(Cow::Borrowed(name)), free_key, node });
+                    }
+                }
+                Event::End(_) => break,
+                Event::Text(text) => content.push(text.xml10_content()),
+                Event::CData(text) => content.push(text.xml10_content()),
+                Event::GeneralRef(reference) => content.push_code(reference_code(&reference).ok_or(Unreadable::Malformed)?),
+                Event::Eof => return Err(Unreadable::Malformed),
+                _ => {}
+            }
+        }
+        let text = content.finish();
+        if has_elements {
+            let stray = (!is_blank(text.shown())).then(|| text.shown().trim().to_owned());
+            return Ok(Node::Object(Object { entries, stray }));
+        }
+        let is_array = text.is_empty() && attribute(start, "array").is_some_and(|array| array.shown() == "true");
+        Ok(if is_array { Node::List(Vec::new()) } else { Node::Text(text) })
+    }
+}
+
+/// The value of an attribute.
+fn attribute<'a>(start: &BytesStart<'_>, name: &str) -> Option<Text<'a>> {
+    if start.attributes_raw().is_empty() {
+        return None;
+    }
+    let mut attributes = start.attributes();
+    let attribute = attributes.with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == name)?;
+    attribute_text(&attribute.value)
+}
+
+/// The text of an element, piece by piece; most have one piece, which is borrowed.
+#[derive(Default)]
+struct Content<'a> {
+    first: Option<Cow<'a, str>>,
+    rest: Option<ShownText>,
+}
+
+impl<'a> Content<'a> {
+    fn push(&mut self, piece: Cow<'a, str>) {
+        if self.first.is_none() && self.rest.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.builder().push_str(&piece);
+        }
+    }
+
+    fn push_code(&mut self, code: u32) {
+        self.builder().push(code);
+    }
+
+    fn builder(&mut self) -> &mut ShownText {
+        let first = self.first.take();
+        let builder = self.rest.get_or_insert_default();
+        if let Some(first) = first {
+            builder.push_str(&first);
+        }
+        builder
+    }
+
+    fn finish(self) -> Text<'a> {
+        match (self.first, self.rest) {
+            (_, Some(builder)) => builder.finish(),
+            (Some(text), None) => Text::checked(text),
+            (None, None) => Text::Good(Cow::Borrowed("")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split_error(text: &str) -> Option<Malformed> {
+        split(text, &[Wanted { name: "data", max_items: 9 }], 64).err()
+    }
+
+    #[test]
+    fn refuses_what_the_event_reader_lets_pass() {
+        for text in [
+            "<xml/><xml/>", "a<xml/>", "<xml/>a", "&#32;<xml/>", "<xml/><![CDATA[]]>", "<xml a='1' a='2'/>", "<xml>]]></xml>",
+            "<!DOCTYPE xml><xml/>", "<xml>&a;</xml>", "<xml a='&a;'/>", "<xml a='<'/>", "<1/>", "<xml><1a/></xml>", "<xml 1='2'/>",
+            "<xml><data></xml>", "<xml><data></xml></data>", "<xml>", "", " ", "<xml> <?xml version='1.0'?></xml>", "<xml>x<data/></xml>",
+            "<xml>&#xG;</xml>", "<xml>&#x110000;</xml>", "<xml>&#;</xml>", "<xml>&</xml>", "<xml><!-- -- --></xml>", "<root/>", "<a:xml/>",
+            "<xml a/>", "<xml a=1/>", " <?xml version='1.0'?><xml/>", "<xml", "<xml><!--", "<xml><![CDATA[", "</xml>",
+        ] {
+            assert!(split_error(text).is_some(), "{text}");
+        }
+        for text in [
+            "<xml/>", "<?xml version='1.0' encoding='UTF-8'?>\n<!-- a --><xml a='1' b='&lt;'> <data/>&#32;<![CDATA[ ]]></xml> <?a b?>",
+            "<xml><data>&#0;&#xd800;</data></xml>",
+        ] {
+            assert_eq!(split_error(text), None, "{text}");
+        }
+        assert!(split_error("<?xml version='1.0' encoding='latin1'?><xml/>").is_some_and(|error| error.charset));
+    }
+
+    #[test]
+    fn texts_are_put_together() {
+        let Ok(Node::Text(text)) = node("<a>x&amp;<![CDATA[<&>]]><!-- c -->&#13;\r\ny</a>", 9) else { panic!("expected a text") };
+        assert_eq!(text, Text::Good("x&<&>\r\ny".into()));
+        let Ok(Node::Text(text)) = node("<a>x&#1;</a>", 9) else { panic!("expected a text") };
+        assert_eq!(text, Text::Bad("x\\u{1}".into()));
+    }
+
+    #[test]
+    fn free_keys_come_from_the_attribute() {
+        let Ok(Node::Object(object)) = node("<c><field external_id='1 &quot;2'>v</field><p:q/></c>", 9) else { panic!("expected an object") };
+        assert_eq!(object.entries.len(), 1);
+        assert_eq!(object.entries[0].free_key, Some(Text::Good("1 \"2".into())));
+    }
+}
