@@ -43,10 +43,7 @@ const PORT: u16 = 5432;
 const UNFINISHED: &str = "pg.new-";
 const POLL: Duration = Duration::from_millis(50);
 /// How long a fast shutdown, then an immediate one, may take.
-const SHUTDOWN: [(&str, Duration); 2] = [
-    ("INT", Duration::from_mins(1)),
-    ("QUIT", Duration::from_secs(15)),
-];
+const SHUTDOWN: [(&str, Duration); 2] = [("INT", Duration::from_mins(1)), ("QUIT", Duration::from_secs(15))];
 /// How long processes of a killed postmaster may hold on to the cluster.
 const LEFTOVERS: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_millis(500);
@@ -115,14 +112,8 @@ impl Embedded {
             data_dir,
             account,
             bin,
-            settings: settings
-                .iter()
-                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
-                .collect(),
-            place: Place {
-                socket_dir: PathBuf::new(),
-                port: PORT,
-            },
+            settings: settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            place: Place { socket_dir: PathBuf::new(), port: PORT },
             pid: None,
             child: None,
             log_from: 0,
@@ -157,10 +148,7 @@ impl Embedded {
     async fn make_cluster(&self) -> Result<()> {
         let entries = fs::read_dir(&self.data_dir).map_err(io_error("list", &self.data_dir))?;
         for entry in entries.flatten() {
-            if entry
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(UNFINISHED.as_bytes())
+            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
                 && let Err(error) = fs::remove_dir_all(entry.path())
             {
                 // An initdb that outlived its server may still write there.
@@ -180,26 +168,15 @@ impl Embedded {
         self.account.make_dir(&new)?;
         self.fill_cluster(&new).await?;
         fs::rename(&new, &self.cluster).map_err(io_error("rename", &new))?;
-        File::open(&self.data_dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(io_error("sync", &self.data_dir))
+        File::open(&self.data_dir).and_then(|dir| dir.sync_all()).map_err(io_error("sync", &self.data_dir))
     }
 
     async fn fill_cluster(&self, new: &Path) -> Result<()> {
         let initdb = self.bin.join("initdb");
         let mut command = self.account.command(&initdb);
-        command
-            .arg("-D")
-            .arg(new)
-            .args(["--encoding=UTF8", "--locale=C", "--auth=trust"]);
-        command
-            .arg(format!("--username={USER}"))
-            .arg("--no-instructions");
-        if self
-            .settings
-            .iter()
-            .any(|(name, value)| name == "fsync" && value == "off")
-        {
+        command.arg("-D").arg(new).args(["--encoding=UTF8", "--locale=C", "--auth=trust"]);
+        command.arg(format!("--username={USER}")).arg("--no-instructions");
+        if self.settings.iter().any(|(name, value)| name == "fsync" && value == "off") {
             command.arg("--no-sync");
         }
         self.run(&initdb, command).await?;
@@ -210,10 +187,7 @@ impl Embedded {
         drop(writer);
         let mut command = self.account.command(&postgres);
         // exit_on_error: else a failed statement would end in success.
-        command
-            .args(["--single", "-c", "exit_on_error=on", "-D"])
-            .arg(new)
-            .arg("postgres");
+        command.args(["--single", "-c", "exit_on_error=on", "-D"]).arg(new).arg("postgres");
         command.stdin(reader);
         self.run(&postgres, command).await
     }
@@ -260,10 +234,7 @@ impl Embedded {
                         }
                         if ready_since.get_or_insert_with(Instant::now).elapsed() > SILENCE {
                             let socket_dir = found.place.socket_dir;
-                            return Err(EmbeddedError::Silent {
-                                pid: found.pid,
-                                socket_dir,
-                            });
+                            return Err(EmbeddedError::Silent { pid: found.pid, socket_dir });
                         }
                     }
                 }
@@ -297,17 +268,12 @@ impl Embedded {
             })
             .map_err(io_error("read", &log))?;
         let text = String::from_utf8_lossy(&text);
-        let leftovers =
-            text.contains("is still in use") || text.contains("lock file \"postmaster.pid\"");
+        let leftovers = text.contains("is still in use") || text.contains("lock file \"postmaster.pid\"");
         if leftovers && begun.elapsed() < LEFTOVERS {
             sleep(RETRY).await;
             return Ok(());
         }
-        Err(EmbeddedError::NotStarted {
-            status,
-            log,
-            lines: last_lines(&text),
-        })
+        Err(EmbeddedError::NotStarted { status, log, lines: last_lines(&text) })
     }
 
     fn spawn(&mut self) -> Result<()> {
@@ -329,12 +295,8 @@ impl Embedded {
         let line = self.command_line(&socket_dir);
         let program = Path::new(&line[0]);
         let mut command = self.account.command(program);
-        let child = command
-            .args(&line[1..])
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn()
-            .map_err(self.account.run_error(program))?;
+        let child =
+            command.args(&line[1..]).stdout(stdout).stderr(stderr).spawn().map_err(self.account.run_error(program))?;
         self.pid = Some(child.id());
         self.child = Some(child);
         Ok(())
@@ -350,15 +312,8 @@ impl Embedded {
             ("jit", "off"),
         ];
         let port = PORT.to_string();
-        let private = [
-            ("listen_addresses", ""),
-            ("unix_socket_permissions", "0700"),
-            ("port", &port),
-        ];
-        let given = self
-            .settings
-            .iter()
-            .map(|(name, value)| (&**name, &**value));
+        let private = [("listen_addresses", ""), ("unix_socket_permissions", "0700"), ("port", &port)];
+        let given = self.settings.iter().map(|(name, value)| (&**name, &**value));
         let mut line: Vec<OsString> = vec![self.bin.join("postgres").into(), "-D".into()];
         line.push(self.cluster.clone().into());
         for (name, value) in defaults.into_iter().chain(given).chain(private) {
@@ -373,34 +328,22 @@ impl Embedded {
     /// Whether a postmaster is one that this start would make: same programs and settings, and
     /// its socket not lost to a cleaner of temporary files.
     fn fits(&self, found: &Postmaster) -> bool {
-        if self
-            .child
-            .as_ref()
-            .is_some_and(|child| child.id() == found.pid)
-        {
+        if self.child.as_ref().is_some_and(|child| child.id() == found.pid) {
             return true;
         }
         // While it is starting, its socket may not be there yet.
         let socket_dir = &found.place.socket_dir;
         found.status != "ready"
-            || socket_dir
-                .join(format!(".s.PGSQL.{}", found.place.port))
-                .exists()
+            || socket_dir.join(format!(".s.PGSQL.{}", found.place.port)).exists()
                 && found.command == join(&self.command_line(socket_dir))
     }
 
     async fn answers(&self, place: &Place) -> Result<bool> {
         let program = self.bin.join("pg_isready");
         let mut command = self.account.command(&program);
-        command
-            .arg("-h")
-            .arg(&place.socket_dir)
-            .args(["-p", &place.port.to_string()]);
+        command.arg("-h").arg(&place.socket_dir).args(["-p", &place.port.to_string()]);
         command.args(["-U", USER, "-d", DATABASE, "-t", "5", "-q"]);
-        let status = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .status()
-            .await;
+        let status = tokio::process::Command::from(command).kill_on_drop(true).status().await;
         Ok(status.map_err(self.account.run_error(&program))?.success())
     }
 
@@ -415,10 +358,7 @@ impl Embedded {
     /// The command that signals a postmaster; run as its user, it can hit no one else's process.
     fn signal(&self, signal: &str, pid: u32) -> Command {
         let mut command = self.account.command(&self.bin.join("pg_ctl"));
-        command
-            .args(["kill", signal, &pid.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.args(["kill", signal, &pid.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
@@ -427,9 +367,7 @@ impl Embedded {
             let begun = Instant::now();
             if self.alive(pid) {
                 let program = self.bin.join("pg_ctl");
-                self.signal(signal, pid)
-                    .status()
-                    .map_err(self.account.run_error(&program))?;
+                self.signal(signal, pid).status().map_err(self.account.run_error(&program))?;
             }
             while begun.elapsed() < patience {
                 if !self.alive(pid) {
@@ -473,9 +411,7 @@ pub fn running(data_dir: &Path) -> Result<Option<Place>> {
     let real = if_there(data_dir.canonicalize()).map_err(io_error("resolve", data_dir))?;
     let Some(real) = real else { return Ok(None) };
     let found = Postmaster::of(&real.join("pg"))?;
-    Ok(found
-        .filter(|found| found.status == "ready")
-        .map(|found| found.place))
+    Ok(found.filter(|found| found.status == "ready").map(|found| found.place))
 }
 
 /// The data directory when none is configured: `/var/lib/ordergate` for root, else
@@ -485,11 +421,7 @@ pub fn default_data_dir() -> PathBuf {
     if id(&["-u"]).is_ok_and(|uid| uid == "0") {
         return "/var/lib/ordergate".into();
     }
-    let absolute = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .unwrap_or_default()
@@ -510,16 +442,11 @@ fn lock(data_dir: &Path) -> Result<File> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let pid = read_if_there(&path)?.and_then(|text| text.trim().parse().ok());
-            return Err(EmbeddedError::InUse {
-                data_dir: data_dir.to_owned(),
-                pid,
-            });
+            return Err(EmbeddedError::InUse { data_dir: data_dir.to_owned(), pid });
         }
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
     }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(io_error("write", &path))?;
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io_error("write", &path))?;
     Ok(file)
 }
 

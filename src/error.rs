@@ -77,24 +77,33 @@ impl Code {
         let row = |number, always_status, retryable, meaning| Row { number, always_status, retryable, meaning };
         match self {
             Code::Done => row(0, false, false, "done"),
-            Code::BadRequest => row(400, false, false, "the document, or a field of it, is wrong; `error_text` says where and why"),
+            Code::BadRequest => {
+                row(400, false, false, "the document, or a field of it, is wrong; `error_text` says where and why")
+            }
             Code::Unauthorized => {
                 row(401, false, false, "no token; an unknown, revoked or expired token; tokens that disagree")
             }
             Code::Forbidden => row(403, false, false, "the token lacks the role; the text names it"),
             Code::NotFound => row(404, false, false, "what the call names does not exist"),
             Code::Conflict => row(409, false, false, "a clash with what is stored (a definition's type)"),
-            Code::NotWritten => {
-                row(424, false, false, "nothing is wrong with this order, but another one stopped the request (`on_error: abort`)")
-            }
+            Code::NotWritten => row(
+                424,
+                false,
+                false,
+                "nothing is wrong with this order, but another one stopped the request (`on_error: abort`)",
+            ),
             Code::NoSuchPath => row(404, true, false, "there is no such path"),
             Code::MethodNotAllowed => row(405, true, false, "the path exists, the method does not; `Allow` names it"),
             Code::Timeout => row(408, true, true, "the body came too slowly"),
             Code::TooLarge => row(413, true, false, "the request is too large; the text names the limit"),
-            Code::UnsupportedType => row(415, true, false, "an unknown format, charset or encoding; the text names what to send"),
+            Code::UnsupportedType => {
+                row(415, true, false, "an unknown format, charset or encoding; the text names what to send")
+            }
             Code::SlowDown => row(429, true, true, "slow down; see `Retry-After`"),
             Code::Internal => row(500, true, true, "our fault; the log has the cause under the request id"),
-            Code::Unavailable => row(503, true, true, "the database is away, or the server is too busy; see `Retry-After`"),
+            Code::Unavailable => {
+                row(503, true, true, "the database is away, or the server is too busy; see `Retry-After`")
+            }
         }
     }
 
@@ -130,7 +139,10 @@ impl Error {
     /// A failure inside; the client only learns that it is not its fault.
     #[must_use]
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Error { source: Some(source.into()), ..Error::new(Code::Internal, "the server failed; its log has the cause under the request id") }
+        Error {
+            source: Some(source.into()),
+            ..Error::new(Code::Internal, "the server failed; its log has the cause under the request id")
+        }
     }
 
     /// A failure that passes; the same request may succeed in a second.

@@ -78,7 +78,9 @@ impl Database {
 
 fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     // The parser's own message may repeat the password.
-    url.parse().ok().context("database-url: expected a URL like postgres://user:password@host:5432/database?sslmode=require")
+    url.parse()
+        .ok()
+        .context("database-url: expected a URL like postgres://user:password@host:5432/database?sslmode=require")
 }
 
 fn options(place: &Place) -> PgConnectOptions {

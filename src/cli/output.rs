@@ -25,8 +25,10 @@ impl Output {
             }
             Output::Text => {
                 let head = columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
-                let texts: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(|row| row.iter().map(text).collect())).collect();
-                let width = |column: usize| texts.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+                let texts: Vec<Vec<String>> =
+                    std::iter::once(head).chain(rows.iter().map(|row| row.iter().map(text).collect())).collect();
+                let width =
+                    |column: usize| texts.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
                 let widths: Vec<usize> = (0..columns.len()).map(width).collect();
                 for row in &texts {
                     let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));

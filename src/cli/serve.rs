@@ -22,9 +22,13 @@ const PRUNE_SET: i64 = 10_000;
 
 pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> {
     if demo && !settings.listen.ip().is_loopback() {
-        anyhow::bail!("serve --demo: expected a loopback address to listen on, found {}: its token is public", settings.listen);
+        anyhow::bail!(
+            "serve --demo: expected a loopback address to listen on, found {}: its token is public",
+            settings.listen
+        );
     }
-    let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
     let stop = crate::shutdown::on_signal().context("signals")?;
     let database = tokio::select! {
         database = Database::for_server(&settings, demo) => database?,
@@ -36,7 +40,13 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
     served.and(stopped)
 }
 
-async fn run(settings: Settings, demo: bool, listener: TcpListener, stop: CancellationToken, database: &Database) -> anyhow::Result<()> {
+async fn run(
+    settings: Settings,
+    demo: bool,
+    listener: TcpListener,
+    stop: CancellationToken,
+    database: &Database,
+) -> anyhow::Result<()> {
     let migrated = store::connect::migrate(&database.options).await?;
     if migrated.after > migrated.before {
         tracing::info!(from = migrated.before, to = migrated.after, "the schema was brought up to date");

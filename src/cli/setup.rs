@@ -9,8 +9,8 @@ use sqlx::PgConnection;
 use super::database::Database;
 use super::output::Output;
 use super::{
-    AccountCommand, ChannelCommand, Command, CurrencyCommand, OfAccount, OrderStatusCommand, PolicyCommand, RegionCommand, TokenCommand,
-    TouchpointCommand,
+    AccountCommand, ChannelCommand, Command, CurrencyCommand, OfAccount, OrderStatusCommand, PolicyCommand,
+    RegionCommand, TokenCommand, TouchpointCommand,
 };
 use crate::auth;
 use crate::clock::Clock;
@@ -73,7 +73,9 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
 
 async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Result<Account> {
     let found = accounts::find(conn, &of.account).await?;
-    found.with_context(|| format!("account: expected one that exists, found {:?}; see `ordergate account list`", of.account))
+    found.with_context(|| {
+        format!("account: expected one that exists, found {:?}; see `ordergate account list`", of.account)
+    })
 }
 
 /// An id or a name that can be stored and looked up.
@@ -105,7 +107,11 @@ async fn account(conn: &mut PgConnection, output: Output, command: AccountComman
             output.done(&format!("account {name} is there now"), &json!({"name": name, "id": id}));
         }
         AccountCommand::List => {
-            let rows: Vec<_> = accounts::list(conn).await?.into_iter().map(|account| vec![json!(account.name), json!(account.id)]).collect();
+            let rows: Vec<_> = accounts::list(conn)
+                .await?
+                .into_iter()
+                .map(|account| vec![json!(account.name), json!(account.id)])
+                .collect();
             output.rows(&["name", "id"], &rows);
         }
     }
@@ -117,10 +123,15 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
         TokenCommand::Create { of, name, roles, expires_at, value_stdin } => {
             let account = find(conn, &of).await?;
             if let Some(role) = roles.iter().find(|role| !auth::is_role(role)) {
-                bail!("role: expected market, orders:read, orders:write, catalog:read or catalog:write, found {role:?}");
+                bail!(
+                    "role: expected market, orders:read, orders:write, catalog:read or catalog:write, found {role:?}"
+                );
             }
             let expires_at = match &expires_at {
-                Some(text) => Some(scalars::time(text).with_context(|| format!("expires-at: expected a time like 2030-01-31, found {text:?}"))?),
+                Some(text) => Some(
+                    scalars::time(text)
+                        .with_context(|| format!("expires-at: expected a time like 2030-01-31, found {text:?}"))?,
+                ),
                 None => None,
             };
             let value = if value_stdin { taken_over(conn).await? } else { auth::generate().context("random bytes")? };
@@ -134,9 +145,18 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
         }
         TokenCommand::List { of } => {
             let account = find(conn, &of).await?;
-            let time = |time: Option<time::OffsetDateTime>| time.map_or(Json::Null, |time| json!(scalars::time_text(time)));
+            let time =
+                |time: Option<time::OffsetDateTime>| time.map_or(Json::Null, |time| json!(scalars::time_text(time)));
             let row = |t: tokens::ListedToken| {
-                vec![json!(t.id), json!(t.name), json!(t.roles), time(Some(t.created_at)), time(t.expires_at), time(t.revoked_at), time(t.last_used_at)]
+                vec![
+                    json!(t.id),
+                    json!(t.name),
+                    json!(t.roles),
+                    time(Some(t.created_at)),
+                    time(t.expires_at),
+                    time(t.revoked_at),
+                    time(t.last_used_at),
+                ]
             };
             let rows: Vec<_> = tokens::list(conn, account.id).await?.into_iter().map(row).collect();
             output.rows(&["id", "name", "roles", "created_at", "expires_at", "revoked_at", "last_used_at"], &rows);
@@ -144,7 +164,9 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
         TokenCommand::Revoke { of, id } => {
             let account = find(conn, &of).await?;
             if !tokens::revoke(conn, account.id, id, Clock::System.now()).await? {
-                bail!("token: expected one of the account's that is not revoked, found {id}; see `ordergate token list`");
+                bail!(
+                    "token: expected one of the account's that is not revoked, found {id}; see `ordergate token list`"
+                );
             }
             output.done(&format!("token {id} is revoked"), &json!({"id": id}));
         }
@@ -170,7 +192,9 @@ async fn channel(conn: &mut PgConnection, output: Output, command: ChannelComman
     match command {
         ChannelCommand::Create { of, external_id, database } => {
             let account = find(conn, &of).await?;
-            let is_new = accounts::create_channel(conn, account.id, key("channel", &external_id)?, key("database", &database)?).await?;
+            let is_new =
+                accounts::create_channel(conn, account.id, key("channel", &external_id)?, key("database", &database)?)
+                    .await?;
             made(output, "channel", &external_id, is_new)?;
         }
         ChannelCommand::List { of } => {
@@ -191,7 +215,9 @@ async fn touchpoint(conn: &mut PgConnection, output: Output, command: Touchpoint
         TouchpointCommand::Create { of, external_id, channel } => {
             let account = find(conn, &of).await?;
             match accounts::create_touchpoint(conn, account.id, key("touchpoint", &external_id)?, &channel).await? {
-                NewTouchpoint::NoChannel => bail!("channel: expected one that exists, found {channel:?}; see `ordergate channel list`"),
+                NewTouchpoint::NoChannel => {
+                    bail!("channel: expected one that exists, found {channel:?}; see `ordergate channel list`")
+                }
                 new => made(output, "touchpoint", &external_id, new == NewTouchpoint::Created)?,
             }
         }
@@ -207,7 +233,9 @@ async fn currency(conn: &mut PgConnection, output: Output, command: CurrencyComm
     match command {
         CurrencyCommand::Create { of, codes } => {
             let account = find(conn, &of).await?;
-            if let Some(code) = codes.iter().find(|code| code.len() != 3 || !code.bytes().all(|b| b.is_ascii_alphabetic())) {
+            if let Some(code) =
+                codes.iter().find(|code| code.len() != 3 || !code.bytes().all(|b| b.is_ascii_alphabetic()))
+            {
                 bail!("currency: expected three letters, found {code:?}");
             }
             for code in codes {
@@ -218,7 +246,8 @@ async fn currency(conn: &mut PgConnection, output: Output, command: CurrencyComm
         }
         CurrencyCommand::List { of } => {
             let account = find(conn, &of).await?;
-            let rows: Vec<_> = accounts::list_currencies(conn, account.id).await?.into_iter().map(|code| vec![json!(code)]).collect();
+            let rows: Vec<_> =
+                accounts::list_currencies(conn, account.id).await?.into_iter().map(|code| vec![json!(code)]).collect();
             output.rows(&["code"], &rows);
         }
     }
@@ -230,7 +259,8 @@ async fn region(conn: &mut PgConnection, output: Output, command: RegionCommand)
         RegionCommand::Create { of, external_id, name } => {
             let account = find(conn, &of).await?;
             let name = name.as_deref().unwrap_or(&external_id);
-            let is_new = accounts::create_region(conn, account.id, key("region", &external_id)?, key("name", name)?).await?;
+            let is_new =
+                accounts::create_region(conn, account.id, key("region", &external_id)?, key("name", name)?).await?;
             made(output, "region", &external_id, is_new)?;
         }
         RegionCommand::List { of } => {
@@ -246,7 +276,8 @@ async fn order_status(conn: &mut PgConnection, output: Output, command: OrderSta
         OrderStatusCommand::Create { of, external_id } => {
             let account = find(conn, &of).await?;
             let built_in = BUILT_IN_ORDER_STATUSES.contains(&external_id.as_str());
-            let is_new = !built_in && accounts::create_order_status(conn, account.id, key("order status", &external_id)?).await?;
+            let is_new = !built_in
+                && accounts::create_order_status(conn, account.id, key("order status", &external_id)?).await?;
             made(output, "order status", &external_id, is_new)?;
         }
         OrderStatusCommand::List { of } => {
@@ -266,14 +297,19 @@ async fn policy(conn: &mut PgConnection, output: Output, command: PolicyCommand)
     };
     let account = find(conn, of).await?;
     if let PolicyCommand::Set { unknown_profile, unknown_product, unknown_sku, .. } = &command {
-        let [profile, product, sku] = [unknown_profile, unknown_product, unknown_sku].map(|policy| policy.map(Policy::as_str));
+        let [profile, product, sku] =
+            [unknown_profile, unknown_product, unknown_sku].map(|policy| policy.map(Policy::as_str));
         if profile.or(product).or(sku).is_none() {
             bail!("policy set: expected at least one of --unknown-profile, --unknown-product, --unknown-sku");
         }
         accounts::set_policies(conn, account.id, profile, product, sku).await?;
     }
     let account = find(conn, of).await?;
-    let policies = [("unknown_profile", account.unknown_profile), ("unknown_product", account.unknown_product), ("unknown_sku", account.unknown_sku)];
+    let policies = [
+        ("unknown_profile", account.unknown_profile),
+        ("unknown_product", account.unknown_product),
+        ("unknown_sku", account.unknown_sku),
+    ];
     pairs(output, ["policy", "value"], policies.map(|(name, value)| (name.to_owned(), value)).to_vec());
     Ok(())
 }

@@ -155,7 +155,9 @@ impl Definition {
             ValueType::Date => scalars::time(text)
                 .map(|time| Value::Text(scalars::time_text(time)))
                 .ok_or_else(|| expected(EXPECTED_TIME)),
-            ValueType::Enum => self.label(text).map(Value::Text).ok_or_else(|| expected("a label or a number of the enum")),
+            ValueType::Enum => {
+                self.label(text).map(Value::Text).ok_or_else(|| expected("a label or a number of the enum"))
+            }
         }
     }
 
@@ -214,7 +216,8 @@ impl SentDefinition {
             },
         };
         if merged.value_type != self.value_type {
-            let clash = Problem::Clash { with: merged.value_type.as_stored(), sent: self.value_type.as_str().to_owned() };
+            let clash =
+                Problem::Clash { with: merged.value_type.as_stored(), sent: self.value_type.as_str().to_owned() };
             return Err(("value_type", clash));
         }
         if let Some(name) = &self.name {

@@ -32,11 +32,7 @@ pub enum EmbeddedError {
          expected postgres, initdb, pg_ctl and pg_isready of version {wanted}, found: {found}",
         cluster.display()
     )]
-    OtherVersion {
-        cluster: PathBuf,
-        wanted: u32,
-        found: String,
-    },
+    OtherVersion { cluster: PathBuf, wanted: u32, found: String },
     /// `pg` holds something else.
     #[error("{} holds files but no PG_VERSION: expected a PostgreSQL cluster or nothing", .0.display())]
     NotACluster(PathBuf),
@@ -54,52 +50,28 @@ pub enum EmbeddedError {
         directory.display(),
         data_dir.display()
     )]
-    Unreachable {
-        user: String,
-        directory: PathBuf,
-        data_dir: PathBuf,
-    },
+    Unreachable { user: String, directory: PathBuf, data_dir: PathBuf },
     /// Postgres would refuse the cluster, or we may not use it.
     #[error(
         "the cluster {} belongs to the user {owner}, expected {expected} (chown -R hands it over)",
         cluster.display()
     )]
-    WrongOwner {
-        cluster: PathBuf,
-        owner: String,
-        expected: String,
-    },
+    WrongOwner { cluster: PathBuf, owner: String, expected: String },
     /// Postgres would cut file names.
     #[error("the path of the data directory has {0} bytes, expected at most {PATH_LIMIT}")]
     PathTooLong(usize),
     /// A file of the data directory or of the system could not be used.
     #[error("could not {action} {}: {source}", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
     /// A program could not be started.
     #[error("could not run {} as the user {user}: {source}", program.display())]
-    Run {
-        program: PathBuf,
-        user: String,
-        source: io::Error,
-    },
+    Run { program: PathBuf, user: String, source: io::Error },
     /// A program ended in failure.
     #[error("{} failed ({status}), its last lines:\n{output}", program.display())]
-    Failed {
-        program: PathBuf,
-        status: ExitStatus,
-        output: String,
-    },
+    Failed { program: PathBuf, status: ExitStatus, output: String },
     /// The postmaster ended before it took connections.
     #[error("PostgreSQL did not start ({status}), the last lines of {}:\n{lines}", log.display())]
-    NotStarted {
-        status: ExitStatus,
-        log: PathBuf,
-        lines: String,
-    },
+    NotStarted { status: ExitStatus, log: PathBuf, lines: String },
     /// The postmaster runs, and takes no connections.
     #[error(
         "PostgreSQL (pid {pid}) calls itself ready, but has not answered on its socket in {} for \
@@ -116,16 +88,9 @@ pub enum EmbeddedError {
 pub(super) type Result<T> = std::result::Result<T, EmbeddedError>;
 
 /// Puts the file and what was done with it into an I/O error.
-pub(super) fn io_error(
-    action: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> EmbeddedError {
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EmbeddedError {
     let path = path.to_owned();
-    move |source| EmbeddedError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| EmbeddedError::Io { action, path, source }
 }
 
 /// Turns "no such file" into `None`.

@@ -58,18 +58,11 @@ impl Account {
         for name in ["postgres", "_postgres", "nobody"] {
             if let (Some(uid), Some(gid)) = (id_number("-u", name), id_number("-g", name)) {
                 let ids = Some((uid, gid));
-                return Ok(Self {
-                    name: name.into(),
-                    ids,
-                });
+                return Ok(Self { name: name.into(), ids });
             }
         }
         let source = io::Error::other("no user postgres or nobody exists on this machine");
-        Err(EmbeddedError::Run {
-            program: "postgres".into(),
-            user: "postgres".into(),
-            source,
-        })
+        Err(EmbeddedError::Run { program: "postgres".into(), user: "postgres".into(), source })
     }
 
     /// A program run as this user, out of the reach of a Ctrl-C at our terminal.
@@ -84,30 +77,16 @@ impl Account {
 
     pub(super) fn run_error(&self, program: &Path) -> impl FnOnce(io::Error) -> EmbeddedError {
         let (program, user) = (program.to_owned(), self.name.clone());
-        move |source| EmbeddedError::Run {
-            program,
-            user,
-            source,
-        }
+        move |source| EmbeddedError::Run { program, user, source }
     }
 
     /// Whether the user can enter a directory; tried out, as modes do not tell all (ACLs).
     fn can_enter(&self, directory: &Path) -> Result<bool> {
         let shell = Path::new("/bin/sh");
-        match self
-            .command(shell)
-            .args(["-c", ":"])
-            .current_dir(directory)
-            .status()
-        {
+        match self.command(shell).args(["-c", ":"]).current_dir(directory).status() {
             Ok(_) => Ok(true),
             // Nobody is kept out of the root: there it is the change of user that failed.
-            Err(error)
-                if error.kind() == io::ErrorKind::PermissionDenied
-                    && directory != Path::new("/") =>
-            {
-                Ok(false)
-            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && directory != Path::new("/") => Ok(false),
             Err(error) => Err(self.run_error(shell)(error)),
         }
     }
@@ -119,9 +98,7 @@ impl Account {
         }
         let mut paths = data_dir.ancestors();
         let nearest = paths.find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let real = nearest
-            .canonicalize()
-            .map_err(io_error("resolve", nearest))?;
+        let real = nearest.canonicalize().map_err(io_error("resolve", nearest))?;
         // The data directory itself is opened to the user later on.
         let own = usize::from(nearest == data_dir);
         let mut way: Vec<_> = real.ancestors().skip(own).collect();
@@ -147,10 +124,7 @@ impl Account {
     /// Made by root it stays root's, and the user may only pass through: who owns a directory
     /// can put a link in it for root to follow.
     pub(super) fn make_data_dir(&self, data_dir: &Path) -> Result<PathBuf> {
-        let missing: Vec<_> = data_dir
-            .ancestors()
-            .take_while(|path| !path.exists())
-            .collect();
+        let missing: Vec<_> = data_dir.ancestors().take_while(|path| !path.exists()).collect();
         for &directory in missing.iter().rev() {
             let mode = if directory == data_dir { 0o700 } else { 0o755 };
             match DirBuilder::new().mode(mode).create(directory) {
@@ -165,9 +139,7 @@ impl Account {
                 _ => {}
             }
         }
-        let real = data_dir
-            .canonicalize()
-            .map_err(io_error("resolve", data_dir))?;
+        let real = data_dir.canonicalize().map_err(io_error("resolve", data_dir))?;
         if let Some((_, gid)) = self.ids
             && !self.can_enter(&real)?
         {
@@ -187,10 +159,7 @@ impl Account {
 
     /// Makes a directory that must not exist, for this user alone.
     pub(super) fn make_dir(&self, path: &Path) -> Result<()> {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(path)
-            .map_err(io_error("make the directory", path))?;
+        DirBuilder::new().mode(0o700).create(path).map_err(io_error("make the directory", path))?;
         if let Some((uid, gid)) = self.ids {
             chown(path, Some(uid), Some(gid)).map_err(io_error("hand over", path))?;
         }
@@ -220,41 +189,22 @@ pub(super) fn find_programs(account: &Account, cluster: &Path) -> Result<PathBuf
     }
     let fits = |major: u32| wanted.map_or(major >= OLDEST_MAJOR, |wanted| wanted == major);
     // Of equals the first, so that PATH goes before the usual places.
-    let best = found
-        .iter()
-        .filter(|(major, _)| fits(*major))
-        .min_by_key(|(major, _)| Reverse(major));
+    let best = found.iter().filter(|(major, _)| fits(*major)).min_by_key(|(major, _)| Reverse(major));
     if let Some((_, bin)) = best {
         return Ok(bin.clone());
     }
-    let list: Vec<_> = found
-        .iter()
-        .map(|(major, bin)| format!("{major} in {}", bin.display()))
-        .collect();
-    let found = if list.is_empty() {
-        "none".into()
-    } else {
-        list.join(", ")
-    };
+    let list: Vec<_> = found.iter().map(|(major, bin)| format!("{major} in {}", bin.display())).collect();
+    let found = if list.is_empty() { "none".into() } else { list.join(", ") };
     Err(match wanted {
         None => EmbeddedError::NotInstalled { found },
-        Some(wanted) => EmbeddedError::OtherVersion {
-            cluster: cluster.to_owned(),
-            wanted,
-            found,
-        },
+        Some(wanted) => EmbeddedError::OtherVersion { cluster: cluster.to_owned(), wanted, found },
     })
 }
 
 /// Where Postgres's programs may be, the most telling places first.
 fn program_dirs() -> Vec<PathBuf> {
-    let mut dirs: Vec<PathBuf> = env::var_os("PATH")
-        .map(|path| env::split_paths(&path).collect())
-        .unwrap_or_default();
-    if let Ok(output) = plain_command(Path::new("pg_config"))
-        .arg("--bindir")
-        .output()
-    {
+    let mut dirs: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    if let Ok(output) = plain_command(Path::new("pg_config")).arg("--bindir").output() {
         dirs.push(String::from_utf8_lossy(&output.stdout).trim().into());
     }
     let families = [
@@ -269,20 +219,10 @@ fn program_dirs() -> Vec<PathBuf> {
     ];
     for (parent, prefix) in families {
         let members = fs::read_dir(parent).into_iter().flatten().flatten();
-        let members = members.filter(|member| {
-            member
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(prefix.as_bytes())
-        });
+        let members = members.filter(|member| member.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()));
         dirs.extend(members.map(|member| member.path().join("bin")));
     }
-    let single = [
-        "/usr/bin",
-        "/usr/local/bin",
-        "/opt/homebrew/bin",
-        "/usr/local/pgsql/bin",
-    ];
+    let single = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/local/pgsql/bin"];
     dirs.extend(single.map(PathBuf::from));
     dirs
 }
@@ -292,9 +232,7 @@ fn program_dirs() -> Vec<PathBuf> {
 fn version_of(account: &Account, postgres: &Path) -> Option<u32> {
     let output = account.command(postgres).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let (major, _) = text
-        .strip_prefix("postgres (PostgreSQL) ")?
-        .split_once('.')?;
+    let (major, _) = text.strip_prefix("postgres (PostgreSQL) ")?.split_once('.')?;
     major.parse().ok()
 }
 
@@ -305,11 +243,7 @@ pub(super) fn major_of(cluster: &Path) -> Result<Option<u32>> {
         return Ok(None);
     };
     let bad = |_| io::Error::other(format!("expected a major version, found {text:?}"));
-    text.trim()
-        .parse()
-        .map(Some)
-        .map_err(bad)
-        .map_err(io_error("read", &path))
+    text.trim().parse().map(Some).map_err(bad).map_err(io_error("read", &path))
 }
 
 /// What `id` prints: the one way to ask for users that is the same on Linux and macOS and knows
@@ -339,15 +273,9 @@ pub(super) fn plain_command(program: &Path) -> Command {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/bin:/bin");
     let kept = ["TZ", "LD_LIBRARY_PATH"];
-    let kept = kept
-        .into_iter()
-        .filter_map(|name| Some((name, env::var_os(name)?)));
+    let kept = kept.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
     let mut command = Command::new(program);
-    command
-        .env_clear()
-        .envs(kept)
-        .env("PATH", path)
-        .env("LC_ALL", "C");
+    command.env_clear().envs(kept).env("PATH", path).env("LC_ALL", "C");
     command.current_dir("/").stdin(Stdio::null());
     command
 }

@@ -37,16 +37,8 @@ impl Postmaster {
         let Some(command) = command_of(pid).filter(|line| is_postmaster(pid, line, cluster)) else {
             return Ok(None);
         };
-        let place = Place {
-            socket_dir: line(5).into(),
-            port: line(4).parse().unwrap_or(PORT),
-        };
-        Ok(Some(Self {
-            pid,
-            place,
-            status: line(8).to_owned(),
-            command,
-        }))
+        let place = Place { socket_dir: line(5).into(), port: line(4).parse().unwrap_or(PORT) };
+        Ok(Some(Self { pid, place, status: line(8).to_owned(), command }))
     }
 }
 
@@ -58,16 +50,10 @@ fn is_postmaster(pid: u32, command: &str, cluster: &Path) -> bool {
         directory
             .ok()
             .zip(fs::metadata(cluster).ok())
-            .is_some_and(|(found, cluster)| {
-                (found.dev(), found.ino()) == (cluster.dev(), cluster.ino())
-            })
+            .is_some_and(|(found, cluster)| (found.dev(), found.ino()) == (cluster.dev(), cluster.ino()))
     };
     command.contains(&format!("/postgres -D {} ", cluster.display()))
-        || command
-            .split(' ')
-            .next()
-            .is_some_and(|program| program.ends_with("postgres"))
-            && works_there()
+        || command.split(' ').next().is_some_and(|program| program.ends_with("postgres")) && works_there()
 }
 
 /// Removes a `postmaster.pid` that names a foreign process or nothing at all (the machine lost
@@ -79,10 +65,7 @@ pub(super) fn remove_false_pid_file(cluster: &Path) -> Result<()> {
         return Ok(());
     };
     // A minus marks a server in single-user mode.
-    let pid = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim_start_matches('-').trim().parse().ok());
+    let pid = text.lines().next().and_then(|line| line.trim_start_matches('-').trim().parse().ok());
     let is_false = match pid {
         Some(pid) => command_of(pid).is_some_and(|line| !is_postmaster(pid, &line, cluster)),
         // A postmaster just being born has yet to write its number.
@@ -111,14 +94,8 @@ fn command_of(pid: u32) -> Option<String> {
     } else {
         let pid = pid.to_string();
         let mut ps = plain_command(Path::new("ps"));
-        let output = ps
-            .args(["-ww", "-o", "command=", "-p", &pid])
-            .output()
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())?
+        let output = ps.args(["-ww", "-o", "command=", "-p", &pid]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())?
     };
     Some(line.trim().to_owned())
 }

@@ -46,16 +46,29 @@ pub(super) fn too_large(max_bytes: usize, sent: Option<u64>) -> Error {
 }
 
 /// Reads all of a body; its bytes, and the decoder's own memory, are taken from `hold`.
-pub(super) async fn read(body: &mut Body, encoding: Encoding, bounds: Bounds, hold: Hold) -> Result<(Vec<u8>, Hold), Error> {
+pub(super) async fn read(
+    body: &mut Body,
+    encoding: Encoding,
+    bounds: Bounds,
+    hold: Hold,
+) -> Result<(Vec<u8>, Hold), Error> {
     let deadline = Instant::now() + bounds.total;
-    let mut unpacker = Unpacker::new(encoding, Sink { bytes: Vec::new(), max_bytes: bounds.max_bytes, hold, failure: None });
+    let mut unpacker =
+        Unpacker::new(encoding, Sink { bytes: Vec::new(), max_bytes: bounds.max_bytes, hold, failure: None });
     let mut packed_bytes = 0;
     loop {
         let wait = bounds.idle.min(deadline.saturating_duration_since(Instant::now()));
         let frame = match tokio::time::timeout(wait, body.frame()).await {
-            Err(_) => return Err(Error::new(Code::Timeout, format!("body: the next bytes did not come within {} ms", wait.as_millis()))),
+            Err(_) => {
+                return Err(Error::new(
+                    Code::Timeout,
+                    format!("body: the next bytes did not come within {} ms", wait.as_millis()),
+                ));
+            }
             Ok(None) => break,
-            Ok(Some(Err(error))) => return Err(Error::new(Code::BadRequest, "body: it stopped half-way").caused_by(error)),
+            Ok(Some(Err(error))) => {
+                return Err(Error::new(Code::BadRequest, "body: it stopped half-way").caused_by(error));
+            }
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
@@ -88,7 +101,11 @@ impl Sink {
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Error> {
-        if self.hold.grow(bytes) { Ok(()) } else { Err(Error::unavailable("too many bodies at once; send the same again")) }
+        if self.hold.grow(bytes) {
+            Ok(())
+        } else {
+            Err(Error::unavailable("too many bodies at once; send the same again"))
+        }
     }
 }
 
@@ -117,9 +134,15 @@ enum Unpacker {
     Gzip(Box<flate2::write::MultiGzDecoder<Sink>>),
     /// Before the first byte, which tells the window.
     BrotliStart(Sink),
-    Brotli { decoder: Box<brotli::DecompressorWriter<Sink>>, window: usize },
+    Brotli {
+        decoder: Box<brotli::DecompressorWriter<Sink>>,
+        window: usize,
+    },
     /// Before the first frame's header, which tells the window.
-    ZstdStart { sink: Sink, header: Vec<u8> },
+    ZstdStart {
+        sink: Sink,
+        header: Vec<u8>,
+    },
     Zstd(Box<ZstdStream>),
     /// After a failure.
     Gone,
@@ -149,12 +172,12 @@ impl Unpacker {
         }
         match self {
             Unpacker::Plain(sink) => sink.push(data),
-            Unpacker::Gzip(decoder) => {
-                decoder.write_all(data).map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("gzip", error)))
-            }
-            Unpacker::Brotli { decoder, .. } => {
-                decoder.write_all(data).map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("br", error)))
-            }
+            Unpacker::Gzip(decoder) => decoder
+                .write_all(data)
+                .map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("gzip", error))),
+            Unpacker::Brotli { decoder, .. } => decoder
+                .write_all(data)
+                .map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("br", error))),
             Unpacker::Zstd(stream) => stream.push(data),
             Unpacker::BrotliStart(_) => {
                 self.start_brotli(data[0])?;
@@ -175,7 +198,10 @@ impl Unpacker {
             (0, _, _) => 16,
             (_, 0, 0) => 17,
             (_, 0, 1) => {
-                return Err(Error::new(Code::TooLarge, "body: expected a br window of at most 16 MiB, found the large-window extension"));
+                return Err(Error::new(
+                    Code::TooLarge,
+                    "body: expected a br window of at most 16 MiB, found the large-window extension",
+                ));
             }
             (_, 0, n) => 8 + u32::from(n),
             (_, n, _) => 17 + u32::from(n),
@@ -191,7 +217,10 @@ impl Unpacker {
         let window = zstd_window(&header);
         let max = 1_u64 << MAX_ZSTD_WINDOW_LOG;
         if window > max {
-            return Err(Error::new(Code::TooLarge, format!("body: expected a zstd window of at most {max} bytes, found {window}")));
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("body: expected a zstd window of at most {max} bytes, found {window}"),
+            ));
         }
         let window = usize::try_from(window).unwrap_or(usize::MAX).next_power_of_two().max(1 << 10);
         sink.take(window)?;
@@ -240,7 +269,10 @@ impl ZstdStream {
             let mut output = OutBuffer::around(&mut buffer[..]);
             let left = self.decoder.run(&mut input, &mut output).map_err(|error| {
                 if error.to_string().contains("requires too much memory") {
-                    return Error::new(Code::TooLarge, "body: expected no zstd frame with a larger window than the first");
+                    return Error::new(
+                        Code::TooLarge,
+                        "body: expected no zstd frame with a larger window than the first",
+                    );
                 }
                 broken("zstd", error)
             })?;

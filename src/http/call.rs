@@ -75,7 +75,9 @@ async fn early(app: &App, uri: &Uri, headers: &HeaderMap, role: Role, line: &Arc
             presented.add(token.trim()).map_err(disagree)?;
         }
     }
-    for (_, token) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(key, _)| key == "token") {
+    for (_, token) in
+        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(key, _)| key == "token")
+    {
         presented.add(&token).map_err(disagree)?;
     }
     let caller = match presented.token() {
@@ -90,7 +92,11 @@ fn disagree(_: Disagree) -> Error {
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
-    let values: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let values: Vec<_> = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
     match values.join(",").trim().to_ascii_lowercase().as_str() {
         "" | "identity" => Ok(Encoding::Identity),
         "gzip" | "x-gzip" => Ok(Encoding::Gzip),
@@ -142,14 +148,19 @@ async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Res
     let Early { encoding, format, presented, caller } = early;
     let start = Instant::now();
     let settings = &app.settings;
-    let bounds = Bounds { max_bytes: settings.limits.max_body_bytes, idle: settings.body_idle_timeout, total: settings.body_timeout };
+    let bounds = Bounds {
+        max_bytes: settings.limits.max_body_bytes,
+        idle: settings.body_idle_timeout,
+        total: settings.body_timeout,
+    };
     let hold = app.inflight.hold(caller.is_none());
     let (bytes, hold) = body::read(body, encoding, bounds, hold).await?;
     line.note(|facts| facts.phases.read = start.elapsed());
     let format = match format {
         Some(format) => format,
         None if bytes.is_empty() => Format::Json,
-        None => Format::sniffed(&bytes).ok_or_else(|| Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")))?,
+        None => Format::sniffed(&bytes)
+            .ok_or_else(|| Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")))?,
     };
     Ok(Received { bytes, hold, format, presented, caller })
 }
@@ -175,7 +186,10 @@ fn drain(app: &App, mut body: Body) {
 /// The text of a body without its byte order mark.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
     if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
-        return Err(Error::new(Code::UnsupportedType, "body: expected the charset UTF-8, found a byte order mark of UTF-16"));
+        return Err(Error::new(
+            Code::UnsupportedType,
+            "body: expected the charset UTF-8, found a byte order mark of UTF-16",
+        ));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.iter().all(u8::is_ascii_whitespace) {

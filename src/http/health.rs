@@ -14,12 +14,22 @@ use crate::error::Error;
 use crate::store;
 
 /// The process lives.
-pub(super) async fn live(State(app): State<App>, Extension(line): Extension<Arc<Line>>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn live(
+    State(app): State<App>,
+    Extension(line): Extension<Arc<Line>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     Reply::done(Vec::new()).respond(&app, &line, Answering::of(&uri, &headers).format(None, None))
 }
 
 /// The database answers.
-pub(super) async fn ready(State(app): State<App>, Extension(line): Extension<Arc<Line>>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn ready(
+    State(app): State<App>,
+    Extension(line): Extension<Arc<Line>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let reply = match ping(&app).await {
         Ok(()) => Reply::done(Vec::new()),
         Err(error) => Reply::from(Error::from(error)),

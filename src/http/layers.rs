@@ -63,7 +63,8 @@ struct Panicked(String);
 
 /// What a panic leaves for [`around`].
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    let text =
+        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
     let mut response = Response::default();
     response.extensions_mut().insert(Panicked(format!("panic: {}", text.unwrap_or_default())));
     response

@@ -7,10 +7,10 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
+use super::App;
 use super::call::{self, Received};
 use super::log::{Counts, Line};
 use super::reply::{Answering, Reply};
-use super::App;
 use crate::auth::{Caller, Role};
 use crate::domain::batch::{Decoded, Head};
 use crate::domain::rejection::Rejection;
@@ -23,7 +23,11 @@ use crate::wire::format::Format;
 use crate::wire::orders_import as schema;
 
 /// `POST /api/v1.1/market/orders/import`
-pub(super) async fn import(State(app): State<App>, Extension(line): Extension<Arc<Line>>, request: Request) -> Response {
+pub(super) async fn import(
+    State(app): State<App>,
+    Extension(line): Extension<Arc<Line>>,
+    request: Request,
+) -> Response {
     let answering = Answering::of(request.uri(), request.headers());
     let received = match call::receive(&app, request, Role::OrdersWrite, &line).await {
         Ok(received) => received,
@@ -67,7 +71,9 @@ impl<'a> Decoding<'a> {
         line: &Arc<Line>,
     ) -> Result<Self, Error> {
         let permit = tokio::time::timeout(app.settings.acquire_timeout, app.work.acquire()).await;
-        let Ok(Ok(permit)) = permit else { return Err(Error::unavailable("too many requests at once; send the same again")) };
+        let Ok(Ok(permit)) = permit else {
+            return Err(Error::unavailable("too many requests at once; send the same again"));
+        };
         let limits = &app.settings.limits;
         let start = Instant::now();
         let text = call::text(bytes)?;

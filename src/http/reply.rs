@@ -70,7 +70,8 @@ impl Reply<'_> {
             (false, HttpStatus::Ok) => StatusCode::OK,
             _ => StatusCode::from_u16(row.number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };
-        let envelope = [("error", Value::Int(row.number.into())), ("error_text", Value::Text(Cow::Borrowed(self.text.as_str())))];
+        let envelope =
+            [("error", Value::Int(row.number.into())), ("error_text", Value::Text(Cow::Borrowed(self.text.as_str())))];
         let answer: Object<'_> = envelope.into_iter().chain(self.fields).collect();
         let body = tokio::task::block_in_place(|| answer::render(format, &answer));
         drop(answer);
@@ -102,8 +103,10 @@ pub(super) struct Answering {
 impl Answering {
     pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let query = uri.query().unwrap_or_default();
-        let mut formats = form_urlencoded::parse(query.as_bytes()).filter(|(key, value)| key == "format" && !value.is_empty());
-        let accepts: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
+        let mut formats =
+            form_urlencoded::parse(query.as_bytes()).filter(|(key, value)| key == "format" && !value.is_empty());
+        let accepts: Vec<&str> =
+            headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).and_then(media_type);
         Answering {
             query: formats.next().map(|(_, value)| value.into_owned()),
@@ -130,7 +133,12 @@ pub(super) fn media_type(content_type: &str) -> Option<Format> {
 }
 
 /// Answers a path that does not exist.
-pub(super) async fn no_such_path(State(app): State<App>, Extension(line): Extension<Arc<Line>>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn no_such_path(
+    State(app): State<App>,
+    Extension(line): Extension<Arc<Line>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     refuse(&app, &line, &uri, &headers, Error::new(Code::NoSuchPath, "path: there is no such path"))
 }
 
@@ -149,7 +157,10 @@ pub(super) async fn method_not_allowed(
 
 fn query_token(uri: &Uri) -> String {
     let query = uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "token").map(|(_, token)| token.into_owned()).unwrap_or_default()
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == "token")
+        .map(|(_, token)| token.into_owned())
+        .unwrap_or_default()
 }
 
 fn refuse(app: &App, line: &Line, uri: &Uri, headers: &HeaderMap, error: Error) -> Response {

@@ -61,9 +61,17 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
 }
 
 /// One connection, HTTP/1.1 or HTTP/2.
-fn connection<S>(stream: TcpStream, service: S, connections: &GracefulShutdown) -> impl Future<Output = ()> + Send + 'static
+fn connection<S>(
+    stream: TcpStream,
+    service: S,
+    connections: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + 'static
 where
-    S: Service<Request<Body>, Response = axum::response::Response, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = axum::response::Response, Error = std::convert::Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send,
 {
     if let Err(error) = stream.set_nodelay(true) {
@@ -73,7 +81,8 @@ where
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT).max_header_list_size(64 << 10);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+    let connection =
+        builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
     let connection = connections.watch(connection);
     async move {
         if let Err(error) = connection.await {

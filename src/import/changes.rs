@@ -106,11 +106,14 @@ fn note_values(changes: &mut Map<String, Json>, before: &Values<'_>, after: &Val
 fn line_changes(before: &[LineState<'_>], after: &[LineState<'_>]) -> Map<String, Json> {
     let ids = |lines: &[LineState<'_>]| lines.iter().map(|line| line.external_id.to_string()).collect::<Vec<_>>();
     let (before_ids, after_ids) = (ids(before), ids(after));
-    let (before_set, after_set) = (before_ids.iter().collect::<BTreeSet<_>>(), after_ids.iter().collect::<BTreeSet<_>>());
+    let (before_set, after_set) =
+        (before_ids.iter().collect::<BTreeSet<_>>(), after_ids.iter().collect::<BTreeSet<_>>());
     let mut changes = Map::new();
     let added: Vec<_> = after_ids.iter().filter(|id| !before_set.contains(id)).collect();
     let removed: Vec<_> = before_ids.iter().filter(|id| !after_set.contains(id)).collect();
-    let stayed = |ids: &[String], others: &BTreeSet<&String>| -> Vec<String> { ids.iter().filter(|id| others.contains(id)).cloned().collect() };
+    let stayed = |ids: &[String], others: &BTreeSet<&String>| -> Vec<String> {
+        ids.iter().filter(|id| others.contains(id)).cloned().collect()
+    };
     let (stayed_before, stayed_after) = (stayed(&before_ids, &after_set), stayed(&after_ids, &before_set));
     let by_id: std::collections::HashMap<_, _> = before.iter().map(|line| (&*line.external_id, line)).collect();
     let mut changed = Map::new();

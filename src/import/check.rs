@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
+use crate::domain::Patch;
 use crate::domain::custom_fields::{Definition, EntityType, Value};
 use crate::domain::line_statuses::{BUILT_IN_LINE_STATUSES, BUILT_IN_ORDER_STATUSES};
 use crate::domain::orders::{Order, SentValues};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
-use crate::domain::Patch;
 use crate::store::references::{References, Wanted};
 
 /// The definitions that orders and their lines are checked by.
@@ -75,9 +75,8 @@ pub(super) fn check<'o, 'a>(
     references: &References,
     definitions: &Definitions,
 ) -> Result<Ready<'o, 'a>, Rejection> {
-    let unknown = |field, thing, id: &str| {
-        Err(Rejection::new(Place::order(index).field(field), Problem::unknown(thing, id)))
-    };
+    let unknown =
+        |field, thing, id: &str| Err(Rejection::new(Place::order(index).field(field), Problem::unknown(thing, id)));
     let Some(database) = references.endpoints.get(&*order.endpoint) else {
         return unknown("endpoint", "touchpoint", &order.endpoint);
     };

@@ -62,7 +62,11 @@ fn changed_definitions(sent: &[SentDefinition], stored: Vec<Definition>) -> Resu
         })?;
         merged.insert(key, after);
     }
-    Ok(merged.into_iter().filter(|(key, definition)| stored.get(key) != Some(definition)).map(|(_, definition)| definition).collect())
+    Ok(merged
+        .into_iter()
+        .filter(|(key, definition)| stored.get(key) != Some(definition))
+        .map(|(_, definition)| definition)
+        .collect())
 }
 
 /// The line statuses that differ from the stored ones after all were merged, each once.

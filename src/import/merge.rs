@@ -34,7 +34,8 @@ pub(super) fn merge<'a>(
 ) -> Result<OrderState<'a>, Rejection> {
     let order = ready.order;
     let place = Place::order(ready.index);
-    let custom_fields = values(&ready.custom, stored.map(|s| &s.custom_fields), &rules.definitions.order, rules.limits, &place)?;
+    let custom_fields =
+        values(&ready.custom, stored.map(|s| &s.custom_fields), &rules.definitions.order, rules.limits, &place)?;
     let lines = lines(ready, stored, rules, &place)?;
     let mut merged = OrderState {
         profile,
@@ -69,7 +70,8 @@ fn lines<'a>(
     let stored_by_id: HashMap<&str, usize> =
         stored_lines.iter().enumerate().map(|(at, line)| (&*line.external_id, at)).collect();
     let keeps = ready.order.lines_mode == LinesMode::Merge;
-    let mut merged: Vec<LineState<'a>> = if keeps { stored_lines.to_vec() } else { Vec::with_capacity(ready.order.lines.len()) };
+    let mut merged: Vec<LineState<'a>> =
+        if keeps { stored_lines.to_vec() } else { Vec::with_capacity(ready.order.lines.len()) };
     for (number, line) in ready.order.lines.iter().enumerate() {
         let before = stored_by_id.get(&*line.external_id).copied();
         let after = merge_line(line, &ready.line_custom[number], before.map(|at| &stored_lines[at]), rules, || {
@@ -94,7 +96,8 @@ fn merge_line<'a>(
     rules: &Rules<'_>,
     place: impl Fn() -> Place,
 ) -> Result<LineState<'a>, Rejection> {
-    let custom_fields = values(custom, stored.map(|s| &s.custom_fields), &rules.definitions.line, rules.limits, &place())?;
+    let custom_fields =
+        values(custom, stored.map(|s| &s.custom_fields), &rules.definitions.line, rules.limits, &place())?;
     let default_status = || Cow::Borrowed(DEFAULT_LINE_STATUS);
     let mut merged = LineState {
         external_id: line.external_id.clone(),
@@ -129,7 +132,8 @@ fn values<'a>(
         };
     }
     if stored.is_none() {
-        for definition in definitions.values().filter(|definition| definition.required || definition.default.is_some()) {
+        for definition in definitions.values().filter(|definition| definition.required || definition.default.is_some())
+        {
             if sent.iter().any(|(key, _)| *key == definition.external_id) {
                 continue;
             }
@@ -143,7 +147,8 @@ fn values<'a>(
         }
     }
     if values.len() > limits.max_custom_values {
-        let problem = Problem::TooMany { things: "custom values", limit: limits.max_custom_values, sent: Some(values.len()) };
+        let problem =
+            Problem::TooMany { things: "custom values", limit: limits.max_custom_values, sent: Some(values.len()) };
         return Err(Rejection::new(place.clone().field("custom_fields"), problem));
     }
     Ok(values)

@@ -15,9 +15,9 @@ use super::merge::Rules;
 use super::plan::{Group, Plan, plan};
 use super::report::{Answers, Outcome, Report};
 use crate::config::Limits;
-use crate::domain::hex;
 use crate::domain::batch::{Decoded, Head, OnError};
 use crate::domain::custom_fields::EntityType;
+use crate::domain::hex;
 use crate::domain::orders::StoredOrder;
 use crate::domain::rejection::Rejection;
 use crate::error::{Code, Error};
@@ -85,7 +85,11 @@ fn timed<T>(plan_time: &mut Duration, decide: impl FnOnce() -> T) -> T {
     decided
 }
 
-async fn try_once<'a>(pool: &PgPool, request: &Import<'_, 'a>, plan_time: &mut Duration) -> Result<Report<'a>, Stopped> {
+async fn try_once<'a>(
+    pool: &PgPool,
+    request: &Import<'_, 'a>,
+    plan_time: &mut Duration,
+) -> Result<Report<'a>, Stopped> {
     let mut transaction = store::connect::begin(pool).await?;
     let conn = &mut *transaction;
     let account_id = request.account_id;
@@ -182,7 +186,8 @@ async fn customers(
     };
     let wanted: Vec<Scoped> = ready.iter().flat_map(scoped).collect::<HashSet<_>>().into_iter().collect();
     let found = store::profiles::find(conn, account_id, &wanted.iter().collect::<Vec<_>>(), ready.len()).await?;
-    let known: HashMap<Scoped, i64> = found.into_iter().map(|(place, profile)| (wanted[place].clone(), profile)).collect();
+    let known: HashMap<Scoped, i64> =
+        found.into_iter().map(|(place, profile)| (wanted[place].clone(), profile)).collect();
     let misses = ready.iter().filter(|ready| scoped(ready).iter().all(|scoped| !known.contains_key(scoped))).count();
     let mut spare = Vec::new();
     if misses > 0 && !reject_unknown {
@@ -243,7 +248,8 @@ async fn lock<'a>(
     let mut stored = store::orders::read(conn, account_id, &locked).await?;
     timed(plan_time, || {
         for group in changed.iter_mut().filter(|group| !inserted.contains_key(group.key)) {
-            let stored = stored.remove(group.key).ok_or(store::Error::TryAgain("an order was deleted by another request"))?;
+            let stored =
+                stored.remove(group.key).ok_or(store::Error::TryAgain("an order was deleted by another request"))?;
             let outcomes = group
                 .decide_again(stored, ready, rules)
                 .map_err(|_| store::Error::TryAgain("an order no longer fits what another request stored"))?;

@@ -53,7 +53,11 @@ pub(super) struct Answers<'a> {
 impl<'a> Answers<'a> {
     pub(super) fn new(orders: &[Decoded<'a>]) -> Self {
         // Every order gets an outcome: its refusal, or what the plan decides.
-        let item = |order: &Decoded<'a>| Item { external_id: order.external_id.clone(), outcome: Outcome::Unchanged, id: None };
+        let item = |order: &Decoded<'a>| Item {
+            external_id: order.external_id.clone(),
+            outcome: Outcome::Unchanged,
+            id: None,
+        };
         Answers { items: orders.iter().map(item).collect() }
     }
 

@@ -106,7 +106,12 @@ pub async fn lock_definitions(conn: &mut PgConnection, account_id: i64) -> Resul
 ///
 /// # Errors
 /// See [`find`].
-pub async fn create_channel(conn: &mut PgConnection, account_id: i64, external_id: &str, database: &str) -> Result<bool> {
+pub async fn create_channel(
+    conn: &mut PgConnection,
+    account_id: i64,
+    external_id: &str,
+    database: &str,
+) -> Result<bool> {
     let done = sqlx::query!(
         "-- channels.create
         with made as (

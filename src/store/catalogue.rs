@@ -64,7 +64,12 @@ pub async fn create_product_stubs(conn: &mut PgConnection, account_id: i64, ids:
 ///
 /// # Errors
 /// See [`known_products`].
-pub async fn create_sku_stubs(conn: &mut PgConnection, account_id: i64, skus: &[(&str, Option<&str>)], orders: usize) -> Result<()> {
+pub async fn create_sku_stubs(
+    conn: &mut PgConnection,
+    account_id: i64,
+    skus: &[(&str, Option<&str>)],
+    orders: usize,
+) -> Result<()> {
     for skus in sets(skus, orders) {
         let ids: Vec<&str> = skus.iter().map(|(id, _)| *id).collect();
         let products: Vec<Option<&str>> = skus.iter().map(|(_, product)| *product).collect();

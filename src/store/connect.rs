@@ -32,10 +32,14 @@ pub enum SetupError {
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
     /// It stores texts in another encoding.
-    #[error("the database's encoding: expected UTF8, found {0}; create it with: createdb --encoding=UTF8 --template=template0 NAME")]
+    #[error(
+        "the database's encoding: expected UTF8, found {0}; create it with: createdb --encoding=UTF8 --template=template0 NAME"
+    )]
     Encoding(String),
     /// Its schema was made by a newer program.
-    #[error("the database's schema is at version {found}, this program knows versions up to {known}: run the newer ordergate that made it")]
+    #[error(
+        "the database's schema is at version {found}, this program knows versions up to {known}: run the newer ordergate that made it"
+    )]
     Newer {
         /// The schema's version.
         found: i64,
@@ -43,7 +47,9 @@ pub enum SetupError {
         known: i64,
     },
     /// Its schema is older than the program.
-    #[error("the database's schema is at version {found}, this program needs version {known}: run `ordergate migrate` or start the server")]
+    #[error(
+        "the database's schema is at version {found}, this program needs version {known}: run `ordergate migrate` or start the server"
+    )]
     Older {
         /// The schema's version.
         found: i64,
@@ -109,9 +115,10 @@ pub struct Migrated {
 /// The database is away, of another encoding, or newer than this program; or a migration failed.
 pub async fn migrate(options: &PgConnectOptions) -> std::result::Result<Migrated, SetupError> {
     let mut conn = PgConnection::connect_with(options).await?;
-    let encoding = sqlx::query_scalar!("-- connection.encoding\nselect current_setting('server_encoding') as \"encoding!\"")
-        .fetch_one(&mut conn)
-        .await?;
+    let encoding =
+        sqlx::query_scalar!("-- connection.encoding\nselect current_setting('server_encoding') as \"encoding!\"")
+            .fetch_one(&mut conn)
+            .await?;
     if encoding != "UTF8" {
         return Err(SetupError::Encoding(encoding));
     }
@@ -171,8 +178,10 @@ pub async fn is_demo(conn: &mut PgConnection) -> Result<bool> {
 /// # Errors
 /// The database failed.
 pub async fn mark_demo(conn: &mut PgConnection) -> Result<bool> {
-    sqlx::query!("-- installation.mark_demo\nupdate installation set demo = true where not exists (select from accounts)")
-        .execute(&mut *conn)
-        .await?;
+    sqlx::query!(
+        "-- installation.mark_demo\nupdate installation set demo = true where not exists (select from accounts)"
+    )
+    .execute(&mut *conn)
+    .await?;
     is_demo(conn).await
 }

@@ -109,7 +109,8 @@ pub async fn read_line_statuses(conn: &mut PgConnection, account_id: i64) -> Res
     rows.into_iter()
         .map(|row| {
             let kind = LINE_STATUS_TYPES.into_iter().find(|kind| *kind == row.kind);
-            let kind = kind.ok_or_else(|| Error::Corrupt { table: "line_statuses", column: "type", what: row.kind.clone() })?;
+            let kind =
+                kind.ok_or_else(|| Error::Corrupt { table: "line_statuses", column: "type", what: row.kind.clone() })?;
             Ok(LineStatus { external_id: row.external_id, name: row.name, kind })
         })
         .collect()

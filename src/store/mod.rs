@@ -78,7 +78,8 @@ impl From<Error> for crate::error::Error {
         match error {
             Error::Unavailable(_) => Failure::unavailable("the database is away").caused_by(error),
             Error::TryAgain(_) => {
-                Failure::unavailable("other requests kept changing the same orders; send the same again").caused_by(error)
+                Failure::unavailable("other requests kept changing the same orders; send the same again")
+                    .caused_by(error)
             }
             Error::LockTimeout(_) => {
                 Failure::unavailable("another request holds the same orders; send the same again").caused_by(error)

@@ -17,7 +17,11 @@ const TAG_SEPARATOR: &str = "\u{1f}";
 ///
 /// # Errors
 /// The database failed, or holds what cannot be.
-pub async fn read(conn: &mut PgConnection, account_id: i64, external_ids: &[&str]) -> Result<HashMap<String, StoredOrder<'static>>> {
+pub async fn read(
+    conn: &mut PgConnection,
+    account_id: i64,
+    external_ids: &[&str],
+) -> Result<HashMap<String, StoredOrder<'static>>> {
     let mut orders = HashMap::new();
     for external_ids in external_ids.chunks(SET) {
         // One statement for orders and lines: two would see two moments.
@@ -178,7 +182,11 @@ impl<'s> Columns<'s> {
 ///
 /// # Errors
 /// The database failed.
-pub async fn insert_or_lock(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<HashMap<String, i64>> {
+pub async fn insert_or_lock(
+    conn: &mut PgConnection,
+    account_id: i64,
+    orders: &[Keyed<'_, '_>],
+) -> Result<HashMap<String, i64>> {
     let mut inserted = HashMap::new();
     for orders in orders.chunks(SET) {
         let columns = Columns::of(orders);

@@ -27,7 +27,13 @@ pub struct NewEvent<'s> {
 ///
 /// # Errors
 /// The database failed.
-pub async fn write(conn: &mut PgConnection, account_id: i64, events: &[NewEvent<'_>], orders: usize, now: OffsetDateTime) -> Result<()> {
+pub async fn write(
+    conn: &mut PgConnection,
+    account_id: i64,
+    events: &[NewEvent<'_>],
+    orders: usize,
+    now: OffsetDateTime,
+) -> Result<()> {
     for events in sets(events, orders) {
         let order_ids: Vec<i64> = events.iter().map(|event| event.order_id).collect();
         let order_external_ids: Vec<&str> = events.iter().map(|event| event.order_external_id).collect();

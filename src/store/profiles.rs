@@ -23,7 +23,12 @@ pub struct NewProfile {
 ///
 /// # Errors
 /// The database failed; so for all functions here.
-pub async fn find(conn: &mut PgConnection, account_id: i64, identities: &[&Scoped], orders: usize) -> Result<Vec<(usize, i64)>> {
+pub async fn find(
+    conn: &mut PgConnection,
+    account_id: i64,
+    identities: &[&Scoped],
+    orders: usize,
+) -> Result<Vec<(usize, i64)>> {
     let mut found = Vec::new();
     let mut first = 0;
     for identities in sets(identities, orders) {
@@ -117,7 +122,12 @@ pub async fn create(conn: &mut PgConnection, account_id: i64, profiles: &[NewPro
 ///
 /// # Errors
 /// [`Error::TryAgain`] if another transaction made one of them first.
-pub async fn create_identities(conn: &mut PgConnection, account_id: i64, mut identities: Vec<(Scoped, i64)>, orders: usize) -> Result<()> {
+pub async fn create_identities(
+    conn: &mut PgConnection,
+    account_id: i64,
+    mut identities: Vec<(Scoped, i64)>,
+    orders: usize,
+) -> Result<()> {
     identities.sort_unstable_by(|((a_database, a), _), ((b_database, b), _)| {
         (a_database, a.kind.as_str(), &a.name, &a.value).cmp(&(b_database, b.kind.as_str(), &b.name, &b.value))
     });

@@ -132,7 +132,10 @@ mod tests {
     #[test]
     fn both_formats_say_the_same() {
         let item = vec![("error", Value::Int(0)), ("external_id", Value::Text("<&\"\r\n\\>".into()))];
-        let answer = vec![("error_text", Value::Text("".into())), ("result", Value::List(vec![item, vec![("ok", Value::Bool(true))]]))];
+        let answer = vec![
+            ("error_text", Value::Text("".into())),
+            ("result", Value::List(vec![item, vec![("ok", Value::Bool(true))]])),
+        ];
         assert_eq!(
             render(Format::Json, &answer),
             r#"{"error_text":"","result":[{"error":0,"external_id":"<&\"\r\n\\>"},{"ok":true}]}"#

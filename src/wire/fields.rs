@@ -41,7 +41,12 @@ impl<'n, 'a> Fields<'n, 'a> {
             }
             Node::List(items) if items.is_empty() => &[],
             Node::Text(text) if text.is_empty() => &[],
-            other => return Err(Rejection::new(trail.place(), Problem::Expected { what: "an object", found: other.found() })),
+            other => {
+                return Err(Rejection::new(
+                    trail.place(),
+                    Problem::Expected { what: "an object", found: other.found() },
+                ));
+            }
         };
         Ok(Fields { format, entries, trail })
     }
@@ -70,7 +75,12 @@ impl<'n, 'a> Fields<'n, 'a> {
     }
 
     /// A scalar that is converted: absent, empty, or a value.
-    fn converted<T>(&self, key: &str, what: &'static str, convert: fn(&str) -> Option<T>) -> Result<Patch<T>, Rejection> {
+    fn converted<T>(
+        &self,
+        key: &str,
+        what: &'static str,
+        convert: fn(&str) -> Option<T>,
+    ) -> Result<Patch<T>, Rejection> {
         match self.scalar(key, what)? {
             None => Ok(Patch::Keep),
             Some(text) if text.trim().is_empty() => Ok(Patch::Clear),
@@ -183,7 +193,8 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is missing, or no such integer.
     pub fn required_integer(&self, key: &str) -> Result<i64, Rejection> {
-        set(self.converted(key, "a 64-bit integer", scalars::integer)?).ok_or_else(|| self.refuse(key, Problem::Required))
+        set(self.converted(key, "a 64-bit integer", scalars::integer)?)
+            .ok_or_else(|| self.refuse(key, Problem::Required))
     }
 
     /// The items of a list; `None` if it is absent.
@@ -271,10 +282,8 @@ impl<'n, 'a> Fields<'n, 'a> {
     pub fn custom_values(&self, key: &str, limit: usize) -> Result<SentValues<'a>, Rejection> {
         let mut values = SentValues::new();
         let Some(node) = self.last(key) else { return Ok(values) };
-        let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key)).map_err(|rejection| Rejection {
-            place: Trail::Field(&self.trail, key).place(),
-            ..rejection
-        })?;
+        let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key))
+            .map_err(|rejection| Rejection { place: Trail::Field(&self.trail, key).place(), ..rejection })?;
         for (name, node) in fields.free() {
             let name = match name {
                 Text::Good(name) => name.clone(),

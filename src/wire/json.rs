@@ -178,7 +178,11 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a list; `each` reads each item. `depth` counts this list.
-    fn items(&mut self, depth: usize, mut each: impl FnMut(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
+    fn items(
+        &mut self,
+        depth: usize,
+        mut each: impl FnMut(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
         self.open(depth)?;
         if self.peek() == Some(b']') {
             self.at += 1;

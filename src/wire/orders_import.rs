@@ -106,7 +106,12 @@ pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
 pub fn head(document: &Document<'_>, limits: &Limits) -> Result<Head, Rejection> {
     let max_values = limits.max_values();
     let skip_triggers = root_flag(document, "skip_triggers")?;
-    let on_error = root_word(document, "on_error", "continue or abort", &[("continue", OnError::Continue), ("abort", OnError::Abort)])?;
+    let on_error = root_word(
+        document,
+        "on_error",
+        "continue or abort",
+        &[("continue", OnError::Continue), ("abort", OnError::Abort)],
+    )?;
     let dry_run = root_flag(document, "dry_run")?;
     let detail = root_flag(document, "detail")?;
     orders(document)?;
@@ -135,7 +140,12 @@ fn root_flag(document: &Document<'_>, name: &'static str) -> Result<bool, Reject
     with_root_field(document, name, |fields| Ok(fields.flag(name)?.unwrap_or_default()))
 }
 
-fn root_word<T: Copy>(document: &Document<'_>, name: &'static str, what: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Rejection> {
+fn root_word<T: Copy>(
+    document: &Document<'_>,
+    name: &'static str,
+    what: &'static str,
+    words: &[(&str, T)],
+) -> Result<Option<T>, Rejection> {
     with_root_field(document, name, |fields| fields.word(name, what, words))
 }
 
@@ -158,8 +168,12 @@ fn items<T>(
 
 fn readable<'a>(node: Result<Node<'a>, Unreadable>, trail: Trail<'_>, limit: usize) -> Result<Node<'a>, Rejection> {
     node.map_err(|unreadable| match unreadable {
-        Unreadable::TooManyValues => Rejection::new(trail.place(), Problem::TooMany { things: "values", limit, sent: None }),
-        Unreadable::Malformed => Rejection::new(trail.place(), Problem::Expected { what: "an object", found: Found::Nothing }),
+        Unreadable::TooManyValues => {
+            Rejection::new(trail.place(), Problem::TooMany { things: "values", limit, sent: None })
+        }
+        Unreadable::Malformed => {
+            Rejection::new(trail.place(), Problem::Expected { what: "an object", found: Found::Nothing })
+        }
     })
 }
 
@@ -213,7 +227,8 @@ fn enum_values(fields: &Fields<'_, '_>, key: &str, node: &Node<'_>) -> Result<Ve
             Node::Text(text) => crate::domain::scalars::integer(text.shown()),
             _ => None,
         };
-        let number = number.ok_or_else(|| refuse(Problem::Expected { what: "a 64-bit integer", found: node.found() }))?;
+        let number =
+            number.ok_or_else(|| refuse(Problem::Expected { what: "a 64-bit integer", found: node.found() }))?;
         let at = *seen.entry(label.clone()).or_insert(labels.len());
         if at == labels.len() {
             labels.push((label.clone().into_owned(), number));
@@ -323,7 +338,9 @@ fn lines<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Vec<Line<'a>>, 
         let fields = Fields::of(fields.format(), item, Trail::Item(&list, index))?;
         let line = line(&fields, limits)?;
         if !seen.insert(line.external_id.clone()) {
-            return Err(fields.refuse("external_id", Problem::Twice { thing: "line", id: line.external_id.into_owned() }));
+            return Err(
+                fields.refuse("external_id", Problem::Twice { thing: "line", id: line.external_id.into_owned() })
+            );
         }
         lines.push(line);
     }
@@ -425,10 +442,8 @@ fn listed_profile(fields: &Fields<'_, '_>) -> Result<Option<Key>, Rejection> {
     if KEY_FIELDS.iter().any(|key| is_sent(&key)) {
         return Ok(None);
     }
-    let profile = Fields::of(fields.format(), node, Trail::Field(&fields.trail, "profile")).map_err(|rejection| Rejection {
-        place: Trail::Field(&fields.trail, "profile").place(),
-        ..rejection
-    })?;
+    let profile = Fields::of(fields.format(), node, Trail::Field(&fields.trail, "profile"))
+        .map_err(|rejection| Rejection { place: Trail::Field(&fields.trail, "profile").place(), ..rejection })?;
     profile_id(&profile, &["profile", "profile_id"])
 }
 
@@ -463,7 +478,12 @@ fn folded(
 }
 
 /// A key of two parts.
-fn named(fields: &Fields<'_, '_>, kind: Kind, name: &str, path: &'static [&'static str]) -> Result<Customer, Rejection> {
+fn named(
+    fields: &Fields<'_, '_>,
+    kind: Kind,
+    name: &str,
+    path: &'static [&'static str],
+) -> Result<Customer, Rejection> {
     let name = fields.required_key(name)?;
     let value = fields.required_key(path[0])?;
     Ok(vec![Key::new(path, &[kind], &name, &value)])

@@ -100,11 +100,15 @@ impl<'a> Splitter<'a, '_> {
                 None => Err(Malformed::new(at, NO_ENTITY)),
                 Some(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
                 // A blank may be written as a reference.
-                Some(code) => self.text(at, char::from_u32(code).map_or(String::from("\u{fffd}"), String::from).as_str()),
+                Some(code) => {
+                    self.text(at, char::from_u32(code).map_or(String::from("\u{fffd}"), String::from).as_str())
+                }
             },
             Event::Decl(declaration) => check_declaration(at, declaration),
             Event::DocType(_) => Err(Malformed::new(at, NO_DOCTYPE)),
-            Event::PI(instruction) if !is_name(instruction.target()) => Err(Malformed::new(at, "expected a name after \"<?\"")),
+            Event::PI(instruction) if !is_name(instruction.target()) => {
+                Err(Malformed::new(at, "expected a name after \"<?\""))
+            }
             Event::PI(_) | Event::Comment(_) | Event::Empty(_) | Event::Eof => Ok(()),
         }
     }
@@ -169,7 +173,9 @@ fn check_declaration(at: usize, declaration: &BytesDecl<'_>) -> Result<(), Malfo
     match declaration.encoding() {
         None => Ok(()),
         Some(Ok(name)) if name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8") => Ok(()),
-        Some(Ok(_)) => Err(Malformed { charset: true, ..Malformed::new(at, "expected the encoding UTF-8 in the XML declaration") }),
+        Some(Ok(_)) => {
+            Err(Malformed { charset: true, ..Malformed::new(at, "expected the encoding UTF-8 in the XML declaration") })
+        }
         Some(Err(_)) => Err(Malformed::new(at, "expected a well-formed XML declaration")),
     }
 }
@@ -275,7 +281,8 @@ impl<'a> TreeReader<'a> {
                 Event::Start(child) => {
                     has_elements = true;
                     let node = self.element(&child)?;
-                    let name = self.item.get(at + 1..at + 1 + child.name().as_ref().len()).ok_or(Unreadable::Malformed)?;
+                    let name =
+                        self.item.get(at + 1..at + 1 + child.name().as_ref().len()).ok_or(Unreadable::Malformed)?;
                     // An element with a prefix is somebody else's.
                     if !name.contains(':') {
                         let free_key = if name == "field" { attribute(&child, "external_id") } else { None };
@@ -285,7 +292,9 @@ impl<'a> TreeReader<'a> {
                 Event::End(_) => break,
                 Event::Text(text) => content.push(text.xml10_content()),
                 Event::CData(text) => content.push(text.xml10_content()),
-                Event::GeneralRef(reference) => content.push_code(reference_code(&reference).ok_or(Unreadable::Malformed)?),
+                Event::GeneralRef(reference) => {
+                    content.push_code(reference_code(&reference).ok_or(Unreadable::Malformed)?)
+                }
                 Event::Eof => return Err(Unreadable::Malformed),
                 _ => {}
             }
@@ -359,16 +368,47 @@ mod tests {
     #[test]
     fn refuses_what_the_event_reader_lets_pass() {
         for text in [
-            "<xml/><xml/>", "a<xml/>", "<xml/>a", "&#32;<xml/>", "<xml/><![CDATA[]]>", "<xml a='1' a='2'/>", "<xml>]]></xml>",
-            "<!DOCTYPE xml><xml/>", "<xml>&a;</xml>", "<xml a='&a;'/>", "<xml a='<'/>", "<1/>", "<xml><1a/></xml>", "<xml 1='2'/>",
-            "<xml><data></xml>", "<xml><data></xml></data>", "<xml>", "", " ", "<xml> <?xml version='1.0'?></xml>", "<xml>x<data/></xml>",
-            "<xml>&#xG;</xml>", "<xml>&#x110000;</xml>", "<xml>&#;</xml>", "<xml>&</xml>", "<xml><!-- -- --></xml>", "<root/>", "<a:xml/>",
-            "<xml a/>", "<xml a=1/>", " <?xml version='1.0'?><xml/>", "<xml", "<xml><!--", "<xml><![CDATA[", "</xml>",
+            "<xml/><xml/>",
+            "a<xml/>",
+            "<xml/>a",
+            "&#32;<xml/>",
+            "<xml/><![CDATA[]]>",
+            "<xml a='1' a='2'/>",
+            "<xml>]]></xml>",
+            "<!DOCTYPE xml><xml/>",
+            "<xml>&a;</xml>",
+            "<xml a='&a;'/>",
+            "<xml a='<'/>",
+            "<1/>",
+            "<xml><1a/></xml>",
+            "<xml 1='2'/>",
+            "<xml><data></xml>",
+            "<xml><data></xml></data>",
+            "<xml>",
+            "",
+            " ",
+            "<xml> <?xml version='1.0'?></xml>",
+            "<xml>x<data/></xml>",
+            "<xml>&#xG;</xml>",
+            "<xml>&#x110000;</xml>",
+            "<xml>&#;</xml>",
+            "<xml>&</xml>",
+            "<xml><!-- -- --></xml>",
+            "<root/>",
+            "<a:xml/>",
+            "<xml a/>",
+            "<xml a=1/>",
+            " <?xml version='1.0'?><xml/>",
+            "<xml",
+            "<xml><!--",
+            "<xml><![CDATA[",
+            "</xml>",
         ] {
             assert!(split_error(text).is_some(), "{text}");
         }
         for text in [
-            "<xml/>", "<?xml version='1.0' encoding='UTF-8'?>\n<!-- a --><xml a='1' b='&lt;'> <data/>&#32;<![CDATA[ ]]></xml> <?a b?>",
+            "<xml/>",
+            "<?xml version='1.0' encoding='UTF-8'?>\n<!-- a --><xml a='1' b='&lt;'> <data/>&#32;<![CDATA[ ]]></xml> <?a b?>",
             "<xml><data>&#0;&#xd800;</data></xml>",
         ] {
             assert_eq!(split_error(text), None, "{text}");
@@ -378,7 +418,9 @@ mod tests {
 
     #[test]
     fn texts_are_put_together() {
-        let Ok(Node::Text(text)) = node("<a>x&amp;<![CDATA[<&>]]><!-- c -->&#13;\r\ny</a>", 9) else { panic!("expected a text") };
+        let Ok(Node::Text(text)) = node("<a>x&amp;<![CDATA[<&>]]><!-- c -->&#13;\r\ny</a>", 9) else {
+            panic!("expected a text")
+        };
         assert_eq!(text, Text::Good("x&<&>\r\ny".into()));
         let Ok(Node::Text(text)) = node("<a>x&#1;</a>", 9) else { panic!("expected a text") };
         assert_eq!(text, Text::Bad("x\\u{1}".into()));
@@ -386,7 +428,9 @@ mod tests {
 
     #[test]
     fn free_keys_come_from_the_attribute() {
-        let Ok(Node::Object(object)) = node("<c><field external_id='1 &quot;2'>v</field><p:q/></c>", 9) else { panic!("expected an object") };
+        let Ok(Node::Object(object)) = node("<c><field external_id='1 &quot;2'>v</field><p:q/></c>", 9) else {
+            panic!("expected an object")
+        };
         assert_eq!(object.entries.len(), 1);
         assert_eq!(object.entries[0].free_key, Some(Text::Good("1 \"2".into())));
     }

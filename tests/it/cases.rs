@@ -1,0 +1,77 @@
+//! Cases: each folder below `cases/` is one, run in both formats on two fresh databases.
+//!
+//! `1.json` and `1.xml` are the first call, `1.answer.json` and `1.answer.xml` what it answers, byte for
+//! byte; `2.…` the next, and so on. A call without a file in one format is skipped in it. `stored.json` is what is
+//! stored in the end, the same for both formats unless there is a `stored-xml.json`. `setup.sql`, if there
+//! is one, runs first. `ORDERGATE_REWRITE_CASES=1` writes the expectations anew; read the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::db::run;
+use crate::support::server::TestServer;
+use crate::support::stored::stored;
+
+fn cases() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cases");
+    let mut cases: Vec<_> = fs::read_dir(dir).expect("cases").map(|entry| entry.expect("a case").path()).collect();
+    cases.sort();
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_answers_and_stores_what_it_says_in_both_formats() {
+    let rewrite = std::env::var_os("ORDERGATE_REWRITE_CASES").is_some();
+    assert!(!rewrite || std::env::var_os("CI").is_none(), "CI compares, it does not rewrite");
+    let cases = cases();
+    assert!(!cases.is_empty(), "there are cases");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        for format in ["json", "xml"] {
+            wrong.extend(run_case(case, format, rewrite).await);
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
+}
+
+async fn run_case(case: &Path, format: &str, rewrite: bool) -> Vec<String> {
+    let server = TestServer::start().await;
+    if let Ok(sql) = fs::read_to_string(case.join("setup.sql")) {
+        run(&mut server.db.connect().await, sql).await;
+    }
+    let mut wrong = Vec::new();
+    for number in 1.. {
+        let call = |format: &str| case.join(format!("{number}.{format}"));
+        let Ok(body) = fs::read(call(format)) else {
+            if call("json").exists() || call("xml").exists() {
+                continue;
+            }
+            break;
+        };
+        let answer = server.import(format, body).await;
+        let answer =
+            if answer.status == 200 { answer.body } else { format!("HTTP {}\n{}", answer.status, answer.body) };
+        compare(&case.join(format!("{number}.answer.{format}")), &answer, rewrite, &mut wrong);
+    }
+    let own = case.join("stored-xml.json");
+    let expected = if format == "xml" && own.exists() { own } else { case.join("stored.json") };
+    // The XML run never rewrites what both formats share.
+    compare(
+        &expected,
+        &stored(&server.db).await,
+        rewrite && (format == "json" || expected.ends_with("stored-xml.json")),
+        &mut wrong,
+    );
+    wrong
+}
+
+fn compare(file: &Path, found: &str, rewrite: bool, wrong: &mut Vec<String>) {
+    if rewrite {
+        fs::write(file, found).expect("a writable case");
+        return;
+    }
+    let expected = fs::read_to_string(file).unwrap_or_default();
+    if expected != found {
+        wrong.push(format!("{}\n  expected {expected}\n  found    {found}", file.display()));
+    }
+}

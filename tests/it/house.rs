@@ -1,0 +1,115 @@
+//! The walls between the rooms, and the tables of the documentation, read by a machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room, and the rooms that it may know.
+const ROOMS: [(&str, &[&str]); 14] = [
+    ("domain", &[]),
+    ("error", &[]),
+    ("clock", &[]),
+    ("config", &[]),
+    ("wire", &["domain", "error", "clock", "config"]),
+    ("store", &["domain", "error", "clock", "config"]),
+    ("auth", &["domain", "store", "error", "clock", "config"]),
+    ("import", &["domain", "store", "error", "clock", "config"]),
+    ("http", &["domain", "wire", "store", "import", "auth", "error", "clock", "config", "telemetry", "shutdown"]),
+    ("embedded", &[]),
+    ("telemetry", &["config"]),
+    ("shutdown", &["config"]),
+    (
+        "cli",
+        &[
+            "domain",
+            "store",
+            "http",
+            "auth",
+            "embedded",
+            "error",
+            "clock",
+            "config",
+            "telemetry",
+            "shutdown",
+            "wire",
+            "import",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// Crates that only some rooms may know.
+const CRATES: [(&str, &[&str]); 8] = [
+    ("axum", &["http"]),
+    ("hyper", &["http"]),
+    ("hyper_util", &["http"]),
+    ("quick_xml", &["wire"]),
+    ("clap", &["cli", "config"]),
+    ("anyhow", &["cli", "main"]),
+    ("serde", &["config"]),
+    ("sqlx", &["store", "import", "http", "cli"]),
+];
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn sources() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files(&root)
+        .into_iter()
+        .map(|path| {
+            let inside = path.strip_prefix(&root).expect("inside src");
+            let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+            let room = first.trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&path).expect("a source file");
+            (room, path, text)
+        })
+        .collect()
+}
+
+#[test]
+fn rooms_know_only_whom_they_may() {
+    let mut wrong = Vec::new();
+    for (room, path, text) in sources().into_iter().filter(|(room, ..)| room != "lib") {
+        let (_, may) = ROOMS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("src/{room} is no room"));
+        for (number, line) in text.lines().enumerate() {
+            let at = || format!("{}:{}", path.display(), number + 1);
+            for (_, rest) in line.match_indices("crate::").map(|(start, found)| line.split_at(start + found.len())) {
+                let other: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if other != room && ROOMS.iter().any(|(name, _)| *name == other) && !may.contains(&other.as_str()) {
+                    wrong.push(format!("{}: {room} must not know {other}", at()));
+                }
+            }
+            for (name, rooms) in CRATES {
+                let code = line.trim_start();
+                let knows = code.starts_with(&format!("use {name}::"))
+                    || (code.contains(&format!("{name}::")) && !code.starts_with("//"));
+                if knows && !line.contains(&format!("_{name}::")) && !rooms.contains(&room.as_str()) {
+                    wrong.push(format!("{}: {room} must not know the crate {name}", at()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn queries_stand_in_the_store_and_have_names() {
+    for (room, path, text) in sources() {
+        for (at, _) in text.match_indices("sqlx::query") {
+            assert_eq!(room, "store", "{}: queries stand in the store", path.display());
+            let statement = &text[at..];
+            let first = statement.find('"').map(|quote| &statement[quote + 1..]).unwrap_or_default();
+            assert!(first.starts_with("-- "), "{}: a query begins with a comment that names it", path.display());
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The server, through its door: HTTP in, answer and stored state out, on a real PostgreSQL.
+//!
+//! `script/test` runs it. A failed test keeps its database and prints its name.
+
+mod cases;
+mod house;
+mod process;
+mod support;

@@ -1,0 +1,1 @@
+//! The real program: the command line, the private PostgreSQL, signals.
