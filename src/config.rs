@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// A setting as it is given: every one may be absent. The doc comments are the help texts.
+/// Settings of every command, as they are given: each may be absent. The doc comments are the help texts.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Given {
+#[serde(default)]
+pub struct Common {
     /// A TOML file with settings, named as the flags but with underscores
     #[arg(long, env = "ORDERGATE_CONFIG", value_name = "FILE", global = true)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// The PostgreSQL server to use; without it, a private one runs in the data directory
+    /// The `PostgreSQL` server to use; without it, a private one runs in the data directory
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
-    /// Where the private PostgreSQL lives [default: /var/lib/ordergate as root, else ~/.local/share/ordergate]
+    /// Where the private `PostgreSQL` lives [default: /var/lib/ordergate as root, else ~/.local/share/ordergate]
     #[arg(long, env = "ORDERGATE_DATA_DIR", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, or a filter like ordergate=debug [default: info]
@@ -26,6 +26,12 @@ pub struct Given {
     /// How the log is written: text or json [default: text]
     #[arg(long, env = "ORDERGATE_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
+}
+
+/// Settings of the server, as they are given: each may be absent. The doc comments are the help texts.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(default)]
+pub struct Given {
     /// The address to listen on [default: 127.0.0.1:8080]
     #[arg(long, env = "ORDERGATE_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
@@ -80,6 +86,17 @@ pub struct Given {
     /// How long events stay in the outbox, in hours [default: 720]
     #[arg(long, env = "ORDERGATE_OUTBOX_MAX_AGE_HOURS", value_name = "HOURS")]
     pub outbox_max_age_hours: Option<u32>,
+}
+
+/// What stands in a settings file.
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(flatten)]
+    common: Common,
+    #[serde(flatten)]
+    given: Given,
+    #[serde(flatten)]
+    unknown: toml::Table,
 }
 
 /// How the log is written.
@@ -139,9 +156,9 @@ impl Limits {
 /// The settings that the server runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The PostgreSQL server to use, if it is not the private one.
+    /// The `PostgreSQL` server to use, if it is not the private one.
     pub database_url: Option<String>,
-    /// Where the private PostgreSQL lives, if it was said.
+    /// Where the private `PostgreSQL` lives, if it was said.
     pub data_dir: Option<PathBuf>,
     /// What is logged.
     pub log: String,
@@ -190,6 +207,16 @@ pub enum ConfigError {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
+    /// The file has a setting that there is not.
+    #[error("settings file {path}, line {line}: unknown setting {name:?}")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The setting.
+        name: String,
+    },
     /// A value is out of its range.
     #[error("{name}: expected {expected}, found {found}")]
     Range {
@@ -210,17 +237,14 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be read, or a value is out of its range.
-    pub fn resolve(given: Given) -> Result<Self, ConfigError> {
-        let file = match &given.config {
+    pub fn resolve(common: Common, given: Given) -> Result<Self, ConfigError> {
+        let file = match &common.config {
             Some(path) => read(path)?,
-            None => Given::default(),
+            None => File::default(),
         };
         macro_rules! pick {
-            ($name:ident) => {
-                given.$name.or(file.$name)
-            };
             ($name:ident, $default:expr) => {
-                given.$name.or(file.$name).unwrap_or($default)
+                given.$name.or(file.given.$name).unwrap_or($default)
             };
         }
         let limits = Limits {
@@ -243,10 +267,10 @@ impl Settings {
             return Err(ConfigError::Range { name: "max_connections", expected: "at least 2", found });
         }
         Ok(Settings {
-            database_url: pick!(database_url).filter(|url| !url.is_empty()),
-            data_dir: pick!(data_dir),
-            log: pick!(log, "info".to_owned()),
-            log_format: pick!(log_format, LogFormat::default()),
+            database_url: common.database_url.or(file.common.database_url).filter(|url| !url.is_empty()),
+            data_dir: common.data_dir.or(file.common.data_dir),
+            log: common.log.or(file.common.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: common.log_format.or(file.common.log_format).unwrap_or_default(),
             listen: pick!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
             http_status: pick!(http_status, HttpStatus::default()),
             max_inflight_bytes: positive("max_inflight_bytes", pick!(max_inflight_bytes, 256 << 20))?,
@@ -269,7 +293,13 @@ fn positive(name: &'static str, value: usize) -> Result<usize, ConfigError> {
     Ok(value)
 }
 
-fn read(path: &Path) -> Result<Given, ConfigError> {
+fn read(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    let file: File =
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+    if let Some(name) = file.unknown.keys().next() {
+        let line = text.lines().position(|line| line.contains(name.as_str())).map_or(1, |line| line + 1);
+        return Err(ConfigError::Unknown { path: path.to_owned(), line, name: name.clone() });
+    }
+    Ok(file)
 }

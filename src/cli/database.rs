@@ -20,7 +20,7 @@ pub(super) struct Database {
     started: Option<Embedded>,
 }
 
-/// Where the private PostgreSQL lives; a demo's has a directory of its own.
+/// Where the private `PostgreSQL` lives; a demo's has a directory of its own.
 pub(super) fn data_dir(settings: &Settings, demo: bool) -> PathBuf {
     settings.data_dir.clone().unwrap_or_else(|| {
         let dir = embedded::default_data_dir();

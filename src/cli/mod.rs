@@ -9,10 +9,10 @@ mod setup;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{Given, Settings};
+use crate::config::{Common, Given, Settings};
 use output::Output;
 
-/// A self-hosted server that speaks Altcraft's Market API, on PostgreSQL.
+/// A self-hosted server that speaks Altcraft's Market API, on `PostgreSQL`.
 ///
 /// Start with `ordergate serve --demo`: it needs no setup and prints a line to try. For a server of your own,
 /// set an account up (account, channel, touchpoint, currency, token) and run `ordergate serve`.
@@ -20,7 +20,7 @@ use output::Output;
 #[command(name = "ordergate", version, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
-    given: Given,
+    common: Common,
     /// How lists and results are printed
     #[arg(long, global = true, value_enum, default_value_t)]
     output: Output,
@@ -37,6 +37,8 @@ enum Command {
         /// Run a demo on loopback: its own data directory, an account, and Altcraft's public example token
         #[arg(long)]
         demo: bool,
+        #[command(flatten)]
+        given: Box<Given>,
     },
     /// Bring the database's schema up to this program's version (serve does it, too)
     Migrate,
@@ -236,13 +238,17 @@ enum PolicyCommand {
 /// # Errors
 /// Whatever went wrong, as a sentence for the operator.
 pub fn run() -> anyhow::Result<()> {
-    let Cli { given, output, command } = Cli::parse();
-    let settings = Settings::resolve(given)?;
+    let Cli { common, output, command } = Cli::parse();
+    let (demo, given) = match &command {
+        Command::Serve { demo, given } => (*demo, Given::clone(given)),
+        _ => (false, Given::default()),
+    };
+    let settings = Settings::resolve(common, given)?;
     crate::telemetry::start(&settings).context("log: expected a filter like info or ordergate=debug")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         match command {
-            Command::Serve { demo } => serve::serve(settings, demo).await,
+            Command::Serve { .. } => serve::serve(settings, demo).await,
             command => setup::run(&settings, output, command).await,
         }
     })

@@ -16,7 +16,7 @@ use crate::store;
 use crate::store::connect::PoolSettings;
 
 /// How often the janitor writes down when tokens were used, and looks for old events.
-const JANITOR_INTERVAL: Duration = Duration::from_secs(60);
+const JANITOR_INTERVAL: Duration = Duration::from_mins(1);
 /// Most events that one statement deletes.
 const PRUNE_SET: i64 = 10_000;
 

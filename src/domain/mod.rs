@@ -2,6 +2,8 @@
 //!
 //! Never enters: serde, SQL, HTTP, async, the clock.
 
+use std::fmt::Write as _;
+
 pub mod batch;
 pub mod custom_fields;
 pub mod line_statuses;
@@ -48,5 +50,9 @@ pub fn is_storable(c: char) -> bool {
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
 }

@@ -28,7 +28,7 @@ pub fn integer(text: &str) -> Option<i64> {
 /// that the last digit stands for.
 struct Digits {
     negative: bool,
-    digits: String,
+    significant: String,
     exponent: i64,
 }
 
@@ -54,11 +54,11 @@ fn digits(text: &str) -> Option<Digits> {
     let all = format!("{whole}{fraction}");
     let without_end = all.trim_end_matches('0');
     let exponent = power - i64::try_from(fraction.len()).ok()? + i64::try_from(all.len() - without_end.len()).ok()?;
-    let digits = without_end.trim_start_matches('0').to_owned();
-    Some(if digits.is_empty() {
-        Digits { negative: false, digits, exponent: 0 }
+    let significant = without_end.trim_start_matches('0').to_owned();
+    Some(if significant.is_empty() {
+        Digits { negative: false, significant, exponent: 0 }
     } else {
-        Digits { negative, digits, exponent }
+        Digits { negative, significant, exponent }
     })
 }
 
@@ -74,7 +74,7 @@ fn signed_power(text: &str) -> Option<i64> {
 impl Digits {
     /// Digits before the point, once expanded.
     fn whole_len(&self) -> i64 {
-        (i64::try_from(self.digits.len()).unwrap_or(i64::MAX) + self.exponent).max(0)
+        (i64::try_from(self.significant.len()).unwrap_or(i64::MAX) + self.exponent).max(0)
     }
 
     /// Digits after the point, once expanded.
@@ -84,10 +84,10 @@ impl Digits {
 
     /// The number, if it has no more than 28 digits; exact.
     fn decimal(&self) -> Option<Decimal> {
-        if self.digits.is_empty() {
+        if self.significant.is_empty() {
             return Some(Decimal::ZERO);
         }
-        let mut mantissa: i128 = self.digits.parse().ok()?;
+        let mut mantissa: i128 = self.significant.parse().ok()?;
         if self.exponent > 0 {
             mantissa = mantissa.checked_mul(10_i128.checked_pow(u32::try_from(self.exponent).ok()?)?)?;
         }

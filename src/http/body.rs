@@ -239,12 +239,14 @@ impl Unpacker {
         let cut = |what| broken(what, io::ErrorKind::UnexpectedEof.into());
         match self {
             Unpacker::Plain(sink) => Ok((sink.bytes, sink.hold)),
-            Unpacker::Gzip(decoder) => {
+            Unpacker::Gzip(mut decoder) => {
+                let finished = decoder.try_finish();
+                finished.map_err(|error| decoder.get_mut().failure.take().unwrap_or_else(|| broken("gzip", error)))?;
                 let sink = decoder.finish().map_err(|error| broken("gzip", error))?;
                 Ok((sink.bytes, sink.hold))
             }
             Unpacker::Brotli { decoder, window } => {
-                let mut sink = decoder.into_inner().map_err(|_| cut("br"))?;
+                let mut sink = decoder.into_inner().map_err(|sink| sink.failure.unwrap_or_else(|| cut("br")))?;
                 sink.hold.shrink(window);
                 Ok((sink.bytes, sink.hold))
             }

@@ -62,6 +62,7 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
 struct Panicked(String);
 
 /// What a panic leaves for [`around`].
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text =
         panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());

@@ -66,7 +66,7 @@ impl Reply<'_> {
         let start = Instant::now();
         let row = self.code.row();
         let status = match (row.always_status, app.settings.http_status) {
-            (false, HttpStatus::Ok) | (false, HttpStatus::Rest) if row.number == 0 => StatusCode::OK,
+            (false, HttpStatus::Ok | HttpStatus::Rest) if row.number == 0 => StatusCode::OK,
             (false, HttpStatus::Ok) => StatusCode::OK,
             _ => StatusCode::from_u16(row.number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };

@@ -116,12 +116,12 @@ fn line_changes(before: &[LineState<'_>], after: &[LineState<'_>]) -> Map<String
     };
     let (stayed_before, stayed_after) = (stayed(&before_ids, &after_set), stayed(&after_ids, &before_set));
     let by_id: std::collections::HashMap<_, _> = before.iter().map(|line| (&*line.external_id, line)).collect();
-    let mut changed = Map::new();
+    let mut differing = Map::new();
     for line in after {
         if let Some(stored) = by_id.get(&*line.external_id) {
             let fields = one_line_changes(stored, line);
             if !fields.is_empty() {
-                changed.insert(line.external_id.to_string(), Json::Object(fields));
+                differing.insert(line.external_id.to_string(), Json::Object(fields));
             }
         }
     }
@@ -131,8 +131,8 @@ fn line_changes(before: &[LineState<'_>], after: &[LineState<'_>]) -> Map<String
     if !removed.is_empty() {
         changes.insert("removed".to_owned(), json!(removed));
     }
-    if !changed.is_empty() {
-        changes.insert("changed".to_owned(), Json::Object(changed));
+    if !differing.is_empty() {
+        changes.insert("changed".to_owned(), Json::Object(differing));
     }
     note(&mut changes, "order", json!(stayed_before), json!(stayed_after));
     changes

@@ -62,6 +62,7 @@ pub enum SetupError {
 }
 
 /// A pool whose connections give up on locks in time.
+#[must_use] 
 pub fn pool(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
     let lock_timeout = settings.lock_timeout.as_millis().to_string();
     PgPoolOptions::new()

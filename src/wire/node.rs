@@ -1,6 +1,7 @@
 //! A small tree of one item of a request, the same for both formats; it borrows from the body.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::format::Format;
 use crate::domain::is_storable;
@@ -99,7 +100,7 @@ impl ShownText {
             Some(c) if is_storable(c) => self.text.push(c),
             _ => {
                 self.bad = true;
-                self.text.push_str(&format!("\\u{{{code:x}}}"));
+                let _ = write!(self.text, "\\u{{{code:x}}}");
             }
         }
     }

@@ -439,7 +439,7 @@ fn listed_profile(fields: &Fields<'_, '_>) -> Result<Option<Key>, Rejection> {
         Some(_) => true,
     };
     let Some(node) = fields.node("profile") else { return Ok(None) };
-    if KEY_FIELDS.iter().any(|key| is_sent(&key)) {
+    if KEY_FIELDS.iter().any(is_sent) {
         return Ok(None);
     }
     let profile = Fields::of(fields.format(), node, Trail::Field(&fields.trail, "profile"))

@@ -84,7 +84,7 @@ struct Splitter<'a, 'w> {
     fields: Vec<FieldSpans<'a>>,
 }
 
-impl<'a> Splitter<'a, '_> {
+impl Splitter<'_, '_> {
     fn event(&mut self, at: usize, end: usize, event: &Event<'_>) -> Result<(), Malformed> {
         match event {
             Event::Start(start) => self.start(at, start),
@@ -293,7 +293,7 @@ impl<'a> TreeReader<'a> {
                 Event::Text(text) => content.push(text.xml10_content()),
                 Event::CData(text) => content.push(text.xml10_content()),
                 Event::GeneralRef(reference) => {
-                    content.push_code(reference_code(&reference).ok_or(Unreadable::Malformed)?)
+                    content.push_code(reference_code(&reference).ok_or(Unreadable::Malformed)?);
                 }
                 Event::Eof => return Err(Unreadable::Malformed),
                 _ => {}

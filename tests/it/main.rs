@@ -2,7 +2,10 @@
 //!
 //! `script/test` runs it. A failed test keeps its database and prints its name.
 
+mod batch;
 mod cases;
+mod contention;
 mod house;
 mod process;
 mod support;
+mod transport;

@@ -3,6 +3,7 @@
 pub(crate) mod db;
 pub(crate) mod server;
 pub(crate) mod stored;
+pub(crate) mod tree;
 
 /// `NAME` of the environment, or why it has to be there.
 pub(crate) fn database_url() -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ordergate::auth;
 use ordergate::clock::Clock;
-use ordergate::config::{Given, Settings};
+use ordergate::config::{Common, Given, Settings};
 use ordergate::http::App;
 use ordergate::store::connect::PoolSettings;
 use ordergate::store::{accounts, connect, tokens};
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) fn settings(given: Given) -> Settings {
-    Settings::resolve(given).expect("settings")
+    Settings::resolve(Common::default(), given).expect("settings")
 }
 
 impl TestServer {

@@ -1,0 +1,2 @@
+insert into products (account_id, external_id, stub) select id, 'p', false from accounts;
+insert into skus (account_id, external_id, product, stub) select id, 's', 'p', false from accounts;

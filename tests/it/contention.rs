@@ -1,0 +1,113 @@
+//! Requests that touch the same orders at the same time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::JoinSet;
+
+use crate::support::server::TestServer;
+use crate::support::tree::{Tree, call, object, order, text};
+
+const REQUESTS: usize = 1_000;
+const AT_ONCE: usize = 8;
+const ORDERS: usize = 60;
+const IN_A_REQUEST: usize = 40;
+const GROWING: usize = 2;
+
+/// The orders of a request: a window of the shared ones, forwards or backwards, and one that grows by a line.
+fn request(number: usize) -> Tree {
+    let shared = (0..IN_A_REQUEST).map(|place| (number * 7 + place) % ORDERS);
+    let mut orders: Vec<Tree> = shared.map(|id| order(id, 1 + number % 4, number)).collect();
+    if number % 2 == 1 {
+        orders.reverse();
+    }
+    let mut growing = order(format!("growing_{}", number % GROWING), 0, 0);
+    let line = object(vec![("external_id", text(format!("line_{number}"))), ("sku", text(format!("sku_{}", number % 10)))]);
+    growing.set("lines", Tree::List(vec![line]));
+    growing.set("lines_mode", text("merge"));
+    orders.insert(number % IN_A_REQUEST, growing);
+    call(orders)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_batches_in_opposite_orders_lose_nothing() {
+    let server = Arc::new(TestServer::start().await);
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for client in 0..AT_ONCE {
+        let (server, next) = (Arc::clone(&server), Arc::clone(&next));
+        clients.spawn(async move {
+            let format = if client % 2 == 0 { "json" } else { "xml" };
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= REQUESTS {
+                    break;
+                }
+                let answer = server.import(format, request(number).render(format)).await;
+                assert_eq!(answer.status, 200, "{}", answer.body);
+                assert!(!answer.body.contains("failed"), "{}", answer.body);
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request fails");
+    }
+    let growing = server.db.text("select count(*) from order_lines l join orders o on o.id = l.order_id where o.external_id like 'growing%'");
+    assert_eq!(growing.await, REQUESTS.to_string(), "no line is lost");
+    // A request leaves an order with one price everywhere, and as many lines as its number says.
+    let torn = "select count(*) from orders o where o.external_id not like 'growing%' and (
+        exists (select from order_lines l where l.order_id = o.id and l.final_price_per_item <> o.total_price)
+        or (select count(*) from order_lines l where l.order_id = o.id) <> 1 + o.total_price::bigint % 4)";
+    assert_eq!(server.db.text(torn).await, "0");
+    assert_eq!(server.db.text("select count(*) from orders").await, (ORDERS + GROWING).to_string());
+    assert_eq!(server.db.text("select count(*) from profiles").await, (ORDERS + GROWING).to_string(), "no profile twice");
+    let orphans = "select count(*) from order_lines l where not exists (select from orders o where o.account_id = l.account_id and o.id = l.order_id)";
+    assert_eq!(server.db.text(orphans).await, "0");
+    // Every change has its event: revisions have no gaps.
+    let gaps = "select count(*) from orders o where o.revision <> (select count(distinct order_revision) from outbox e where e.order_id = o.id)";
+    assert_eq!(server.db.text(gaps).await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_new_customers_are_made_once() {
+    let server = Arc::new(TestServer::start().await);
+    let mut clients = JoinSet::new();
+    for client in 0..AT_ONCE {
+        let server = Arc::clone(&server);
+        clients.spawn(async move {
+            for round in 0..20 {
+                let same_customers = |number: usize| {
+                    let mut order = order(format!("{client}_{round}_{number}"), 1, 1);
+                    order.set("email", text(format!("{round}_{}@example.com", if client % 2 == 0 { number } else { 29 - number })));
+                    order
+                };
+                let answer = server.import("json", call((0..30).map(same_customers).collect()).render("json")).await;
+                assert_eq!(answer.body.matches("created").count(), 30, "{}", answer.body);
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request fails");
+    }
+    assert_eq!(server.db.text("select count(*) from profiles").await, "600");
+    assert_eq!(server.db.text("select count(*) from (select profile from orders group by 1 having count(*) = 8) t").await, "600");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_not_had_in_time_answers_503() {
+    let given = ordergate::config::Given { lock_timeout_ms: Some(100), ..Default::default() };
+    let server = TestServer::with(given).await;
+    let body = call(vec![order(1, 1, 1)]).render("json");
+    server.import("json", body.clone()).await;
+    let conn = &mut server.db.connect().await;
+    crate::support::db::run(conn, "begin; select from orders for update").await;
+    assert_eq!(server.import("json", body).await.status, 200, "what is unchanged needs no lock");
+    let changed = call(vec![order(1, 1, 2)]).render("json");
+    let request = server.post(crate::support::server::IMPORT).header("content-type", "application/json").body(changed.clone());
+    let response = request.send().await.expect("an answer");
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(response.text().await.expect("a body").starts_with("{\"error\":503,\"error_text\":\"another request holds the same orders"));
+    crate::support::db::run(conn, "rollback").await;
+    assert!(server.import("json", changed).await.body.contains("updated"));
+}

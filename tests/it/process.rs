@@ -1,1 +1,0 @@
-//! The real program: the command line, the private PostgreSQL, signals.

@@ -1,0 +1,155 @@
+//! Logs: one line for each request, without tokens and queries, and no text of a client breaks a line.
+
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value as Json;
+
+use super::program::{Process, call, order, serve, set_up};
+use crate::support::db::TestDb;
+use crate::support::server::IMPORT;
+
+const TOKEN: &str = "a-token-of-an-old-client";
+/// One that nobody knows.
+const OTHER: &str = "a-token-of-nobody-at-all";
+/// What stands in queries alone.
+const QUERY: &str = "in-the-query-alone";
+/// What would begin a line of its own.
+const BREAK: &str = r"cut\n2026-01-01T00:00:00Z  INFO forged\r\u001b[31m\u0085";
+
+async fn send(request: RequestBuilder) -> Response {
+    request.header("content-type", "application/json").send().await.expect("an answer")
+}
+
+/// Requests with tokens in all places, good and bad, and with texts that would break a line.
+async fn send_everything(server: &Process) {
+    let client = reqwest::Client::new();
+    let post = |path: &str| client.post(server.url(path));
+    let good = call(TOKEN, "o", 1, 1);
+    for token in [TOKEN, OTHER] {
+        let without = good.replace(&format!(r#""token":"{TOKEN}","#), "");
+        let query = format!("{IMPORT}?token={token}&other={QUERY}");
+        let expected = if token == TOKEN { r#"{"error":0,"# } else { r#"{"error":401,"# };
+        for request in [
+            post(&query).body(without.clone()),
+            post(IMPORT).bearer_auth(token).body(without.clone()),
+            post(IMPORT).body(good.replace(TOKEN, token)),
+        ] {
+            let body = send(request).await.text().await.expect("a whole answer");
+            assert!(body.starts_with(expected), "{body}");
+        }
+        // The token where it does not belong: in other fields, and in a document that is broken behind it.
+        let refused = good.replace("USD", token).replace(r#""data""#, r#""on_error":"abort","data""#);
+        for body in [refused, format!(r#"{{"token":"{token}","{token}":{token}"#)] {
+            send(post(IMPORT).body(body)).await;
+        }
+    }
+    send(client.get(server.url(&format!("/no/such/path?token={TOKEN}&other={QUERY}")))).await;
+}
+
+/// Requests whose texts would break a line, or forge one.
+async fn send_breaks(server: &Process) {
+    let client = reqwest::Client::new();
+    send(client.get(server.url("/cut%0a2026-01-01T00:00:00Z%20%20INFO%20forged%0d%1b"))).await;
+    for field in ["external_id", "status", "currency", "endpoint", "email"] {
+        let good: Json = serde_json::from_str(&order("o", 1)).expect("JSON");
+        let value = good[field].as_str().expect("a text").to_owned();
+        let bad = good.to_string().replacen(&format!(r#""{field}":"{value}""#), &format!(r#""{field}":"{BREAK}""#), 1);
+        assert!(bad.contains("forged"), "the field is replaced: {bad}");
+        let body = format!(r#"{{"token":"{TOKEN}","on_error":"abort","data":[{bad}]}}"#);
+        let answer = send(client.post(server.url(IMPORT)).body(body)).await.text().await.expect("a whole answer");
+        assert!(answer.starts_with(r#"{"error":400,"#), "{field}: {answer}");
+    }
+    send(client.post(server.url(IMPORT)).body(format!(r#"{{"token":"{TOKEN}","format":"{BREAK}"}}"#))).await;
+    send(client.post(server.url(IMPORT)).body(format!(r#"{{"token":"{BREAK}{BREAK}"}}"#))).await;
+}
+
+/// The whole log of a server that gets all those requests.
+async fn log_of(arguments: &str) -> String {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, arguments);
+    send_everything(&server).await;
+    send_breaks(&server).await;
+    let ended = server.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    ended.err
+}
+
+fn assert_no_secret(log: &str) {
+    for secret in [TOKEN, OTHER, QUERY, &TOKEN[..12], "token="] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} stands in the log");
+    }
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "control characters are escaped");
+}
+
+/// 11 requests with tokens, 8 with texts that would break a line.
+const REQUESTS: usize = 11 + 8;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_text_has_one_line_for_each_request_and_no_secret() {
+    let log = log_of("").await;
+    assert_no_secret(&log);
+    let is_line = |line: &str| line.starts_with("20") && line.as_bytes().get(10) == Some(&b'T');
+    assert!(
+        log.lines().all(|line| is_line(line) && !line.contains("INFO forged") || line.contains(" request ")),
+        "{log}"
+    );
+    assert!(log.lines().all(is_line), "{log}");
+    assert_eq!(log.lines().filter(|line| line.contains(" request ")).count(), REQUESTS, "{log}");
+    assert!(log.contains("forged"), "the client's text is there: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_json_has_one_object_for_each_request_and_no_secret() {
+    let log = log_of("--log-format json").await;
+    assert_no_secret(&log);
+    let lines: Vec<Json> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    let requests: Vec<_> = lines.iter().filter(|line| line["message"] == "request").collect();
+    assert_eq!(requests.len(), REQUESTS, "{log}");
+    let texts = lines.iter().flat_map(|line| line.as_object().expect("an object").values()).filter_map(Json::as_str);
+    for text in texts {
+        assert!(!text.chars().any(char::is_control), "escaped also for who reads the JSON: {text:?}");
+    }
+    let import = requests.iter().find(|line| line["orders"] == 1).expect("the line of an import");
+    for phase in ["read_ms", "decode_ms", "plan_ms", "database_ms", "render_ms", "total_ms"] {
+        assert!(import[phase].as_f64().is_some(), "{phase}: {import}");
+    }
+    assert_eq!((&import["created"], &import["updated"], &import["failed"]), (&1.into(), &0.into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_everything_has_no_secret_either() {
+    let log = log_of("--log trace").await;
+    for secret in [TOKEN, OTHER, QUERY] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} stands in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_id_is_taken_if_it_is_harmless_and_is_answered_and_logged() {
+    let db = TestDb::new().await;
+    let server = serve(&db, "");
+    let longest = "x".repeat(64);
+    let too_long = "x".repeat(65);
+    for (sent, taken) in [
+        ("abc-1", true),
+        ("A.b_c-9", true),
+        (longest.as_str(), true),
+        (too_long.as_str(), false),
+        ("bad id", false),
+        ("", false),
+        ("a\"b", false),
+        ("a/b", false),
+    ] {
+        let request = reqwest::Client::new().get(server.url("/health/live")).header("x-request-id", sent);
+        let response = request.send().await.expect("an answer");
+        let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
+        assert_eq!(id == sent, taken, "sent {sent:?}, answered {id:?}");
+        let harmless = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        assert!((1..=64).contains(&id.len()) && id.chars().all(harmless), "sent {sent:?}, answered {id:?}");
+        server.log.wait_for(&id, |line| line.contains(&format!("request_id=\"{id}\"")).then_some(()));
+    }
+    assert!(!server.stop().err.contains("bad id"), "a bad id is nowhere");
+}

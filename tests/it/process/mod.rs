@@ -1,0 +1,11 @@
+//! The real program: the command line, the private PostgreSQL, signals.
+
+mod crash;
+mod database;
+mod demo;
+mod lines;
+mod log;
+mod program;
+mod settings;
+mod setup;
+mod stop;

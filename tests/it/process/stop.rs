@@ -1,0 +1,71 @@
+//! One server on a data directory, and its end by a signal.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Instant;
+
+use super::program::{DEADLINE, DataDir, Process, call, ordergate, serve, set_up, text};
+use crate::support::db::run;
+
+const TOKEN: &str = "a-token-of-an-old-client";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_a_data_directory_is_refused_and_the_first_goes_on() {
+    let dir = DataDir::new();
+    let first = serve(&dir, "");
+    let sentence = ordergate(&dir, "serve --listen 127.0.0.1:0").refused();
+    assert!(sentence.contains(&format!("the data directory {} is in use", dir.path().display())), "{sentence}");
+    assert_eq!(first.get("/health/ready").await, 200);
+    assert_eq!(first.stop().code, Some(0));
+    assert_eq!(dir.postmaster(), None, "PostgreSQL is gone with the server");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_a_running_import_finish_and_then_stops_everything() {
+    let dir = DataDir::new();
+    let server = serve(&dir, "");
+    set_up(&dir, TOKEN);
+    let address = server.address();
+    // The import has to be running when the signal comes, so it is made to wait for us.
+    let mut holder = dir.connect().await;
+    run(&mut holder, "begin; lock table orders in exclusive mode").await;
+    let import = server.import(call(TOKEN, "o", 10_000, 3));
+    let stop = async {
+        someone_waits_for_a_lock(&dir).await;
+        server.signal("TERM");
+        until_refused(address).await;
+        // The import still runs.
+        someone_waits_for_a_lock(&dir).await;
+        run(&mut holder, "commit").await;
+        drop(holder);
+    };
+    let (answer, ()) = tokio::join!(import, stop);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body.matches(r#"{"error":0,"external_id""#).count(), 10_000, "{:.300}", answer.body);
+    assert_eq!(server.ended().code, Some(0));
+    assert_eq!(dir.postmaster(), None, "PostgreSQL is gone with the server");
+    assert_eq!(stored_orders(&dir).await, "10000");
+}
+
+/// What a next server finds.
+async fn stored_orders(dir: &DataDir) -> String {
+    let _server: Process = serve(dir, "");
+    text(&mut dir.connect().await, "select count(*) from orders").await
+}
+
+async fn someone_waits_for_a_lock(dir: &DataDir) {
+    let mut conn = dir.connect().await;
+    let begun = Instant::now();
+    let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    while text(&mut conn, waiting).await == "0" {
+        assert!(begun.elapsed() < DEADLINE, "the import never came to the orders");
+    }
+}
+
+async fn until_refused(address: std::net::SocketAddr) {
+    let begun = Instant::now();
+    while TcpStream::connect(address).map_err(|error| error.kind()).err() != Some(ErrorKind::ConnectionRefused) {
+        assert!(begun.elapsed() < DEADLINE, "new connections are still taken");
+        tokio::task::yield_now().await;
+    }
+}
