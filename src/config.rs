@@ -1,10 +1,13 @@
 //! Typed settings: defaults < file < environment < flags, checked at start.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args as _;
 use serde::Deserialize;
+use toml::Spanned;
 
 /// Settings of every command, as they are given: each may be absent. The doc comments are the help texts.
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -14,13 +17,13 @@ pub struct Common {
     #[arg(long, env = "ORDERGATE_CONFIG", value_name = "FILE", global = true)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// The `PostgreSQL` server to use; without it, a private one runs in the data directory
+    /// The PostgreSQL server to use; without it, a private one runs in the data directory
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     pub database_url: Option<String>,
-    /// Where the private `PostgreSQL` lives [default: /var/lib/ordergate as root, else ~/.local/share/ordergate]
+    /// Where the private PostgreSQL lives [default: /var/lib/ordergate as root, else ~/.local/share/ordergate]
     #[arg(long, env = "ORDERGATE_DATA_DIR", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, or a filter like ordergate=debug [default: info]
+    /// What is logged: error, warn, info, debug, or a filter like ordergate=debug [default: info for the server, warn for other commands]
     #[arg(long, env = "ORDERGATE_LOG", value_name = "FILTER", global = true)]
     pub log: Option<String>,
     /// How the log is written: text or json [default: text]
@@ -88,17 +91,6 @@ pub struct Given {
     pub outbox_max_age_hours: Option<u32>,
 }
 
-/// What stands in a settings file.
-#[derive(Debug, Default, Deserialize)]
-struct File {
-    #[serde(flatten)]
-    common: Common,
-    #[serde(flatten)]
-    given: Given,
-    #[serde(flatten)]
-    unknown: toml::Table,
-}
-
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -156,12 +148,12 @@ impl Limits {
 /// The settings that the server runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The `PostgreSQL` server to use, if it is not the private one.
+    /// The PostgreSQL server to use, if it is not the private one.
     pub database_url: Option<String>,
-    /// Where the private `PostgreSQL` lives, if it was said.
+    /// Where the private PostgreSQL lives, if it was said.
     pub data_dir: Option<PathBuf>,
-    /// What is logged.
-    pub log: String,
+    /// What is logged, if it was said.
+    pub log: Option<String>,
     /// How the log is written.
     pub log_format: LogFormat,
     /// The address to listen on.
@@ -192,7 +184,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("settings file {path}: {source}")]
+    #[error("settings file {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -200,7 +192,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("settings file {path}: {source}")]
+    #[error("settings file {path}")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -238,13 +230,13 @@ impl Settings {
     /// # Errors
     /// The file cannot be read, or a value is out of its range.
     pub fn resolve(common: Common, given: Given) -> Result<Self, ConfigError> {
-        let file = match &common.config {
+        let (file_common, file_given) = match &common.config {
             Some(path) => read(path)?,
-            None => File::default(),
+            None => (Common::default(), Given::default()),
         };
         macro_rules! pick {
             ($name:ident, $default:expr) => {
-                given.$name.or(file.given.$name).unwrap_or($default)
+                given.$name.or(file_given.$name).unwrap_or($default)
             };
         }
         let limits = Limits {
@@ -267,10 +259,10 @@ impl Settings {
             return Err(ConfigError::Range { name: "max_connections", expected: "at least 2", found });
         }
         Ok(Settings {
-            database_url: common.database_url.or(file.common.database_url).filter(|url| !url.is_empty()),
-            data_dir: common.data_dir.or(file.common.data_dir),
-            log: common.log.or(file.common.log).unwrap_or_else(|| "info".to_owned()),
-            log_format: common.log_format.or(file.common.log_format).unwrap_or_default(),
+            database_url: common.database_url.or(file_common.database_url).filter(|url| !url.is_empty()),
+            data_dir: common.data_dir.or(file_common.data_dir),
+            log: common.log.or(file_common.log),
+            log_format: common.log_format.or(file_common.log_format).unwrap_or_default(),
             listen: pick!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
             http_status: pick!(http_status, HttpStatus::default()),
             max_inflight_bytes: positive("max_inflight_bytes", pick!(max_inflight_bytes, 256 << 20))?,
@@ -293,13 +285,16 @@ fn positive(name: &'static str, value: usize) -> Result<usize, ConfigError> {
     Ok(value)
 }
 
-fn read(path: &Path) -> Result<File, ConfigError> {
+/// The settings of a file; its keys are the names of the flags, with underscores.
+fn read(path: &Path) -> Result<(Common, Given), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let file: File =
-        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-    if let Some(name) = file.unknown.keys().next() {
-        let line = text.lines().position(|line| line.contains(name.as_str())).map_or(1, |line| line + 1);
-        return Err(ConfigError::Unknown { path: path.to_owned(), line, name: name.clone() });
+    let parse = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
+    let keys: HashMap<Spanned<String>, toml::Value> = toml::from_str(&text).map_err(parse)?;
+    let known = Given::augment_args(Common::augment_args(clap::Command::new("settings")));
+    let is_known = |key: &str| key != "config" && known.get_arguments().any(|argument| argument.get_id() == key);
+    if let Some(key) = keys.keys().filter(|key| !is_known(key.get_ref())).min_by_key(|key| key.span().start) {
+        let line = text[..key.span().start].matches('\n').count() + 1;
+        return Err(ConfigError::Unknown { path: path.to_owned(), line, name: key.get_ref().clone() });
     }
-    Ok(file)
+    Ok((toml::from_str(&text).map_err(parse)?, toml::from_str(&text).map_err(parse)?))
 }

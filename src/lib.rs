@@ -1,4 +1,4 @@
-//! ordergate: a self-hosted HTTP server that speaks Altcraft's Market API, on `PostgreSQL`.
+//! ordergate: a self-hosted HTTP server that speaks Altcraft's Market API, on PostgreSQL.
 //!
 //! The rooms, and who may know whom:
 //!

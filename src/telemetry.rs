@@ -7,13 +7,13 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{LogFormat, Settings};
 
-/// Starts logging.
+/// Starts logging; `default` is the filter if none was said.
 ///
 /// # Errors
 /// The filter is not one.
-pub fn start(settings: &Settings) -> Result<(), ParseError> {
+pub fn start(settings: &Settings, default: &str) -> Result<(), ParseError> {
     // The database's notices say what the schema's own log line says.
-    let filter = EnvFilter::builder().parse(format!("sqlx=warn,{}", settings.log))?;
+    let filter = EnvFilter::builder().parse(format!("sqlx=warn,{}", settings.log.as_deref().unwrap_or(default)))?;
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     match settings.log_format {

@@ -20,7 +20,7 @@ pub(super) struct Database {
     started: Option<Embedded>,
 }
 
-/// Where the private `PostgreSQL` lives; a demo's has a directory of its own.
+/// Where the private PostgreSQL lives; a demo's has a directory of its own.
 pub(super) fn data_dir(settings: &Settings, demo: bool) -> PathBuf {
     settings.data_dir.clone().unwrap_or_else(|| {
         let dir = embedded::default_data_dir();
@@ -80,7 +80,7 @@ fn parse(url: &str) -> anyhow::Result<PgConnectOptions> {
     // The parser's own message may repeat the password.
     url.parse()
         .ok()
-        .context("database-url: expected a URL like postgres://user:password@host:5432/database?sslmode=require")
+        .context("database-url: expected a URL like postgres://user:password@host:5432/database?sslmode=MODE, with a MODE that libpq names: disable, allow, prefer, require, verify-ca, verify-full")
 }
 
 fn options(place: &Place) -> PgConnectOptions {

@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{Common, Given, Settings};
 use output::Output;
 
-/// A self-hosted server that speaks Altcraft's Market API, on `PostgreSQL`.
+/// A self-hosted server that speaks Altcraft's Market API, on PostgreSQL.
 ///
 /// Start with `ordergate serve --demo`: it needs no setup and prints a line to try. For a server of your own,
 /// set an account up (account, channel, touchpoint, currency, token) and run `ordergate serve`.
@@ -239,12 +239,12 @@ enum PolicyCommand {
 /// Whatever went wrong, as a sentence for the operator.
 pub fn run() -> anyhow::Result<()> {
     let Cli { common, output, command } = Cli::parse();
-    let (demo, given) = match &command {
-        Command::Serve { demo, given } => (*demo, Given::clone(given)),
-        _ => (false, Given::default()),
+    let (log, demo, given) = match &command {
+        Command::Serve { demo, given } => ("info", *demo, Given::clone(given)),
+        _ => ("warn", false, Given::default()),
     };
     let settings = Settings::resolve(common, given)?;
-    crate::telemetry::start(&settings).context("log: expected a filter like info or ordergate=debug")?;
+    crate::telemetry::start(&settings, log).context("log: expected a filter like info or ordergate=debug")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         match command {

@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::database::Database;
 use super::output::Output;
@@ -16,7 +16,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::domain::line_statuses::BUILT_IN_ORDER_STATUSES;
-use crate::domain::{MAX_KEY_CHARS, is_storable, scalars};
+use crate::domain::{MAX_KEY_CHARS, scalars};
 use crate::store::accounts::{self, Account, NewTouchpoint};
 use crate::store::{connect, tokens};
 
@@ -84,7 +84,7 @@ fn key<'k>(what: &str, text: &'k str) -> anyhow::Result<&'k str> {
     if !(1..=MAX_KEY_CHARS).contains(&chars) {
         bail!("{what}: expected 1 to {MAX_KEY_CHARS} characters, found {chars}");
     }
-    if !text.chars().all(is_storable) {
+    if text.chars().any(char::is_control) {
         bail!("{what}: expected no control characters, found {text:?}");
     }
     Ok(text)
@@ -238,11 +238,16 @@ async fn currency(conn: &mut PgConnection, output: Output, command: CurrencyComm
             {
                 bail!("currency: expected three letters, found {code:?}");
             }
-            for code in codes {
-                let code = code.to_ascii_uppercase();
-                let is_new = accounts::create_currency(conn, account.id, &code).await?;
-                made(output, "currency", &code, is_new)?;
+            let codes: Vec<_> = codes.iter().map(|code| code.to_ascii_uppercase()).collect();
+            // All of them, or none.
+            let mut transaction = conn.begin().await?;
+            for code in &codes {
+                if !accounts::create_currency(&mut transaction, account.id, code).await? {
+                    bail!("currency: {code:?} is there already");
+                }
             }
+            transaction.commit().await?;
+            output.done(&format!("currency {} is there now", codes.join(", ")), &json!({"codes": codes}));
         }
         CurrencyCommand::List { of } => {
             let account = find(conn, &of).await?;

@@ -148,9 +148,9 @@ impl Definition {
             ValueType::Int => {
                 scalars::integer(text).map(|int| Value::Number(int.into())).ok_or_else(|| expected("a 64-bit integer"))
             }
-            ValueType::Float => {
-                scalars::float(text).map(Value::Number).ok_or_else(|| expected("a decimal of at most 28 digits"))
-            }
+            ValueType::Float => scalars::float(text)
+                .map(Value::Number)
+                .ok_or_else(|| expected("a decimal like -12.5 of at most 28 digits")),
             ValueType::Bool => scalars::boolean(text).map(Value::Bool).ok_or_else(|| expected(EXPECTED_BOOL)),
             ValueType::Date => scalars::time(text)
                 .map(|time| Value::Text(scalars::time_text(time)))
@@ -169,8 +169,12 @@ impl Definition {
         match sent {
             SentValue::Clear if self.required => Err(Problem::NotClearable),
             SentValue::Clear => Ok(None),
-            SentValue::Text(text) if self.value_type != ValueType::Unicode && text.trim().is_empty() => {
-                if self.required { Err(Problem::NotClearable) } else { Ok(None) }
+            SentValue::Text(text) if self.value_type != ValueType::Unicode && scalars::trimmed(text).is_empty() => {
+                if self.required {
+                    Err(Problem::NotClearable)
+                } else {
+                    Ok(None)
+                }
             }
             SentValue::Text(text) => self.convert(text).map(Some),
             SentValue::Character(shown) => Err(Problem::Character(shown.clone())),
@@ -183,7 +187,7 @@ impl Definition {
         if self.labels.contains_key(text) {
             return Some(text.to_owned());
         }
-        let trimmed = text.trim();
+        let trimmed = scalars::trimmed(text);
         if self.labels.contains_key(trimmed) {
             return Some(trimmed.to_owned());
         }
@@ -266,12 +270,12 @@ impl ValueType {
     /// The stored type, as the expectation of a refusal.
     fn as_stored(self) -> &'static str {
         match self {
-            ValueType::Unicode => "the stored type unicode",
-            ValueType::Int => "the stored type int",
-            ValueType::Float => "the stored type float",
-            ValueType::Bool => "the stored type bool",
-            ValueType::Enum => "the stored type enum",
-            ValueType::Date => "the stored type date",
+            ValueType::Unicode => "the type it has, unicode",
+            ValueType::Int => "the type it has, int",
+            ValueType::Float => "the type it has, float",
+            ValueType::Bool => "the type it has, bool",
+            ValueType::Enum => "the type it has, enum",
+            ValueType::Date => "the type it has, date",
         }
     }
 }

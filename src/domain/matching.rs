@@ -1,5 +1,7 @@
 //! Which customer profile an order belongs to (contract, section 5).
 
+use super::scalars::trimmed;
+
 /// A kind of key by which a profile can be found; each has its own name space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdentityKind {
@@ -83,7 +85,7 @@ impl Key {
 /// An e-mail address as it is compared: trimmed, without case; text on both sides of one `@`.
 #[must_use]
 pub fn fold_email(text: &str) -> Option<String> {
-    let folded = text.trim().to_lowercase();
+    let folded = trimmed(text).to_lowercase();
     let (local, domain) = folded.split_once('@')?;
     (!local.is_empty() && !domain.is_empty() && !domain.contains('@')).then_some(folded)
 }
@@ -91,7 +93,7 @@ pub fn fold_email(text: &str) -> Option<String> {
 /// A phone number as it is compared: one leading `+`, if there is one, and digits.
 #[must_use]
 pub fn fold_phone(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text = trimmed(text);
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let plus = if text.starts_with('+') { "+" } else { "" };
     (!digits.is_empty()).then(|| format!("{plus}{digits}"))
@@ -100,7 +102,7 @@ pub fn fold_phone(text: &str) -> Option<String> {
 /// A profile id: 24 hex digits, in lower case.
 #[must_use]
 pub fn fold_profile_id(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text = trimmed(text);
     (text.len() == 24 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 

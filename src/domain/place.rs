@@ -61,6 +61,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (depth, step) in self.0.iter().enumerate() {
             match step {
+                Step::Field(key) if key.is_empty() => f.write_str("[\"\"]")?,
                 Step::Field(key) if depth == 0 => f.write_str(&printable(key))?,
                 Step::Field(key) => write!(f, ".{}", cut(&printable(key)))?,
                 Step::Item(index) => write!(f, "[{index}]")?,

@@ -20,6 +20,8 @@ pub enum Found {
 pub enum Problem {
     /// A required value is missing or empty.
     Required,
+    /// A required value is missing or empty, and so is the other field that could stand in for it.
+    RequiredOr(&'static str),
     /// The value is not what the field takes.
     Expected {
         /// What the field takes, with its article.
@@ -91,7 +93,7 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Problem::Required => "required",
+            Problem::Required | Problem::RequiredOr(_) => "required",
             Problem::Expected { .. } => "invalid",
             Problem::Unknown { .. } => "unknown",
             Problem::TooLong { .. } => "too_long",
@@ -108,9 +110,10 @@ impl Problem {
     /// One sentence without its place; `secret`, the request's token, never shows in it.
     #[must_use]
     pub fn text(&self, secret: &str) -> String {
-        let quote = |text: &str| format!("\"{}\"", cut(&redact(&printable(text), secret)));
+        let quote = |text: &str| format!("\"{}\"", cut(&one_line(&redact(&printable(text), secret))));
         match self {
             Problem::Required => "required".to_owned(),
+            Problem::RequiredOr(other) => format!("required, or {other}"),
             Problem::Expected { what, found } => {
                 let found = match found {
                     Found::Text(text) => quote(text),
@@ -126,7 +129,7 @@ impl Problem {
                 format!("expected at most {limit} {things}, found {sent}")
             }
             Problem::TooMany { things, limit, sent: None } => format!("expected at most {limit} {things}"),
-            Problem::Character(text) => format!("a character that XML cannot carry in {}", quote(text)),
+            Problem::Character(text) => format!("expected only characters that XML can carry, found {}", quote(text)),
             Problem::Twice { thing, id } => format!("{thing} {} is there twice", quote(id)),
             Problem::StrayText(text) => format!("expected only blanks between elements, found {}", quote(text)),
             Problem::NotClearable => "required, so it cannot be cleared".to_owned(),
@@ -183,6 +186,11 @@ impl Rejection {
     pub fn pointer(&self, secret: &str) -> String {
         redact(&self.place.pointer(), secret)
     }
+}
+
+/// `text` with its line ends and tabs as escapes.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\u{a}").replace('\r', "\\u{d}").replace('\t', "\\u{9}")
 }
 
 /// `text` without `secret`.

@@ -3,10 +3,16 @@
 use rust_decimal::Decimal;
 use time::{Date, Month, OffsetDateTime, Time, UtcOffset};
 
+/// A scalar without the blanks around it: XML's four, in both formats.
+#[must_use]
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r'])
+}
+
 /// `true`, `false`, `1` or `0`.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {
-    match text.trim() {
+    match trimmed(text) {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,
@@ -16,7 +22,7 @@ pub fn boolean(text: &str) -> Option<bool> {
 /// `-?[0-9]+` within 64 bits.
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
-    let text = text.trim();
+    let text = trimmed(text);
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -34,7 +40,7 @@ struct Digits {
 
 /// `-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?`
 fn digits(text: &str) -> Option<Digits> {
-    let text = text.trim();
+    let text = trimmed(text);
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -121,7 +127,7 @@ pub fn float(text: &str) -> Option<Decimal> {
 /// A time in UTC, cut to microseconds, within the years 1 to 9999.
 #[must_use]
 pub fn time(text: &str) -> Option<OffsetDateTime> {
-    let text = text.trim();
+    let text = trimmed(text);
     let (date, rest) = text.split_at_checked(10)?;
     let date = calendar_date(date)?;
     if rest.is_empty() {

@@ -57,14 +57,9 @@ pub(super) async fn read(
         Unpacker::new(encoding, Sink { bytes: Vec::new(), max_bytes: bounds.max_bytes, hold, failure: None });
     let mut packed_bytes = 0;
     loop {
-        let wait = bounds.idle.min(deadline.saturating_duration_since(Instant::now()));
-        let frame = match tokio::time::timeout(wait, body.frame()).await {
-            Err(_) => {
-                return Err(Error::new(
-                    Code::Timeout,
-                    format!("body: the next bytes did not come within {} ms", wait.as_millis()),
-                ));
-            }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let frame = match tokio::time::timeout(left.min(bounds.idle), body.frame()).await {
+            Err(_) => return Err(too_slow(bounds, left)),
             Ok(None) => break,
             Ok(Some(Err(error))) => {
                 return Err(Error::new(Code::BadRequest, "body: it stopped half-way").caused_by(error));
@@ -79,6 +74,15 @@ pub(super) async fn read(
         tokio::task::block_in_place(|| unpacker.push(&data))?;
     }
     tokio::task::block_in_place(|| unpacker.finish())
+}
+
+fn too_slow(bounds: Bounds, left: Duration) -> Error {
+    let text = if left < bounds.idle {
+        format!("body: expected all of it within {} ms (body_timeout_ms)", bounds.total.as_millis())
+    } else {
+        format!("body: expected its next bytes within {} ms (body_idle_timeout_ms)", bounds.idle.as_millis())
+    };
+    Error::new(Code::Timeout, text)
 }
 
 /// Where unpacked bytes go.

@@ -151,7 +151,8 @@ pub(super) async fn method_not_allowed(
     headers: HeaderMap,
 ) -> Response {
     let secret = query_token(&uri);
-    let text = redact(&format!("method: expected the one that Allow names, found \"{method}\""), &secret);
+    let expected = if uri.path().starts_with("/health/") { "GET" } else { "POST" };
+    let text = redact(&format!("method: expected {expected}, found \"{method}\""), &secret);
     refuse(&app, &line, &uri, &headers, Error::new(Code::MethodNotAllowed, text))
 }
 

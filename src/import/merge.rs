@@ -137,7 +137,9 @@ fn values<'a>(
             if sent.iter().any(|(key, _)| *key == definition.external_id) {
                 continue;
             }
-            if let Some(default) = &definition.default { values.insert(Cow::Owned(definition.external_id.clone()), default.clone()) } else {
+            if let Some(default) = &definition.default {
+                values.insert(Cow::Owned(definition.external_id.clone()), default.clone())
+            } else {
                 let place = place.clone().field("custom_fields").field(&definition.external_id);
                 return Err(Rejection::new(place, Problem::Required));
             };

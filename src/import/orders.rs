@@ -121,7 +121,7 @@ async fn try_once<'a>(
     // An order that reads as before is done: it needs no lock.
     let (mut changed, same): (Vec<_>, Vec<_>) = groups.drain(..).partition(|group| group.after.is_some());
     changed.sort_unstable_by_key(|group| group.key);
-    create_neighbours(conn, account_id, &changed, customers, orders).await?;
+    create_neighbours(conn, account_id, &changed, &ready, customers).await?;
     lock(conn, account_id, &mut changed, &ready, &rules, &mut answers, plan_time).await?;
     for group in same.iter().chain(&changed) {
         let hidden = request.head.dry_run && group.stored.is_none();
@@ -200,25 +200,30 @@ async fn customers(
     Ok(Customers::new(known, spare, reject_unknown))
 }
 
-/// Writes the profiles that are new, and stubs of the products and SKUs that are not there.
+/// Writes the profiles that are new, and stubs of the products and SKUs that are not there, for the orders
+/// of the request that change something, in the order sent.
 async fn create_neighbours(
     conn: &mut PgConnection,
     account_id: i64,
     changed: &[Group<'_, '_>],
+    ready: &[Ready<'_, '_>],
     customers: Customers,
-    orders: usize,
 ) -> Result<(), store::Error> {
+    let orders = ready.len();
     store::profiles::create_identities(conn, account_id, customers.new_identities, orders).await?;
     store::profiles::create(conn, account_id, &customers.new_profiles).await?;
-    let lines = || changed.iter().filter_map(|group| group.after.as_ref()).flat_map(|order| &order.state.lines);
-    let products: BTreeSet<&str> = lines().filter_map(|line| line.product.as_deref()).collect();
-    store::catalogue::create_product_stubs(conn, account_id, &products.into_iter().collect::<Vec<_>>(), orders).await?;
+    let mut members: Vec<usize> = changed.iter().flat_map(|group| group.members.iter().copied()).collect();
+    members.sort_unstable();
+    let mut products: BTreeSet<&str> = BTreeSet::new();
     let mut skus: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-    for line in lines() {
+    for line in members.into_iter().flat_map(|member| &ready[member].order.lines) {
+        products.extend(line.product.as_deref());
         if let Some(sku) = line.sku.as_deref() {
-            skus.entry(sku).or_insert(line.product.as_deref());
+            let product = skus.entry(sku).or_default();
+            *product = product.or(line.product.as_deref());
         }
     }
+    store::catalogue::create_product_stubs(conn, account_id, &products.into_iter().collect::<Vec<_>>(), orders).await?;
     store::catalogue::create_sku_stubs(conn, account_id, &skus.into_iter().collect::<Vec<_>>(), orders).await
 }
 

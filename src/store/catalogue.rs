@@ -48,7 +48,6 @@ pub async fn create_product_stubs(conn: &mut PgConnection, account_id: i64, ids:
             "-- products.create_stubs
             insert into products (account_id, external_id, stub)
             select $1, k.id, true from unnest($2::text[]) with ordinality as k (id, place)
-            where not exists (select from products p where p.account_id = $1 and p.external_id = k.id)
             order by k.place
             on conflict (account_id, external_id) do nothing",
             account_id,
@@ -77,7 +76,6 @@ pub async fn create_sku_stubs(
             "-- skus.create_stubs
             insert into skus (account_id, external_id, product, stub)
             select $1, k.id, k.product, true from unnest($2::text[], $3::text[]) with ordinality as k (id, product, place)
-            where not exists (select from skus s where s.account_id = $1 and s.external_id = k.id)
             order by k.place
             on conflict (account_id, external_id) do nothing",
             account_id,

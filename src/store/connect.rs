@@ -29,7 +29,7 @@ pub struct PoolSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// It does not answer, or refuses.
-    #[error("the database: {0}")]
+    #[error("the database")]
     Database(#[from] sqlx::Error),
     /// It stores texts in another encoding.
     #[error(
@@ -57,12 +57,12 @@ pub enum SetupError {
         known: i64,
     },
     /// A migration failed.
-    #[error("migration: {0}")]
+    #[error("migration")]
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
 /// A pool whose connections give up on locks in time.
-#[must_use] 
+#[must_use]
 pub fn pool(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
     let lock_timeout = settings.lock_timeout.as_millis().to_string();
     PgPoolOptions::new()
@@ -76,9 +76,16 @@ pub fn pool(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
         .after_connect(move |conn, _| {
             let lock_timeout = lock_timeout.clone();
             Box::pin(async move {
-                sqlx::query!("-- connection.lock_timeout\nselect set_config('lock_timeout', $1, false)", lock_timeout)
-                    .fetch_one(conn)
-                    .await?;
+                // A plan is kept for a connection's life, and one made while a table was small reads all of
+                // it, even when it is large: every statement goes by keys, so say so.
+                sqlx::query!(
+                    "-- connection.settings
+                    select set_config('lock_timeout', $1, false) as lock_timeout,
+                        set_config('enable_seqscan', 'off', false) as enable_seqscan",
+                    lock_timeout
+                )
+                .fetch_one(conn)
+                .await?;
                 Ok(())
             })
         })
@@ -90,7 +97,7 @@ pub fn pool(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
 /// # Errors
 /// There is none, or the database is away.
 pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>> {
-    Ok(pool.acquire().await?)
+    pool.acquire().await.map_err(Error::Unavailable)
 }
 
 /// Begins a transaction.
@@ -98,7 +105,7 @@ pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>> {
 /// # Errors
 /// There is no connection, or the database is away.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
-    Ok(pool.begin().await?)
+    pool.begin().await.map_err(Error::Unavailable)
 }
 
 /// The schema's version before and after migrations ran; 0 is an empty database.

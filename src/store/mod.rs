@@ -29,7 +29,7 @@ fn sets<T>(rows: &[T], orders: usize) -> std::slice::Chunks<'_, T> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is away, or there is no free connection.
-    #[error("the database is away: {0}")]
+    #[error("the database is away")]
     Unavailable(#[source] sqlx::Error),
     /// Another transaction was in the way: the same again, as a whole, may succeed.
     #[error("another transaction was in the way: {0}")]

@@ -34,8 +34,10 @@ pub async fn read(
                 l.base_price_per_item as \"base_price_per_item?\", l.min_price_per_item as \"min_price_per_item?\",
                 l.final_price_per_item as \"final_price_per_item?\", l.count as \"count?\",
                 l.custom_fields as \"line_custom_fields?\"
-            from orders o left join order_lines l on l.account_id = o.account_id and l.order_id = o.id
-            where o.account_id = $1 and o.external_id = any($2)
+            from unnest($2::text[]) as k (external_id)
+            -- `offset 0` keeps the look-ups as they are written: by key, one by one.
+            join lateral (select * from orders o where o.account_id = $1 and o.external_id = k.external_id offset 0) o on true
+            left join lateral (select * from order_lines l where l.account_id = $1 and l.order_id = o.id offset 0) l on true
             order by o.id, l.position",
             account_id,
             external_ids as &[&str],
@@ -233,19 +235,26 @@ pub async fn insert_or_lock(
 pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<()> {
     for orders in orders.chunks(SET) {
         let columns = Columns::of(orders);
+        // An insert that always meets its row: no join that could be planned badly.
         sqlx::query!(
             "-- orders.update
-            update orders o set revision = k.revision, profile = k.profile, endpoint = k.endpoint, status = k.status,
-                total_price = k.total_price, currency = k.currency, delivery_cost = k.delivery_cost, region = k.region,
-                tags = string_to_array(k.tags, $15), custom_fields = k.custom_fields, create_time = k.create_time,
-                update_time = k.update_time
-            from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::numeric[], $8::text[],
-                $9::numeric[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[])
-                as k (id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region, tags,
-                custom_fields, create_time, update_time)
-            where o.account_id = $1 and o.id = k.id",
+            insert into orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
+                delivery_cost, region, tags, custom_fields, create_time, update_time)
+            overriding system value
+            select $1, k.id, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
+                k.delivery_cost, k.region, string_to_array(k.tags, $16), k.custom_fields, k.create_time, k.update_time
+            from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::numeric[],
+                $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[])
+                as k (id, external_id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region,
+                tags, custom_fields, create_time, update_time)
+            on conflict (account_id, external_id) do update set revision = excluded.revision, profile = excluded.profile,
+                endpoint = excluded.endpoint, status = excluded.status, total_price = excluded.total_price,
+                currency = excluded.currency, delivery_cost = excluded.delivery_cost, region = excluded.region,
+                tags = excluded.tags, custom_fields = excluded.custom_fields, create_time = excluded.create_time,
+                update_time = excluded.update_time",
             account_id,
             &columns.ids,
+            &columns.external_ids as &[&str],
             &columns.revisions,
             &columns.profiles,
             &columns.endpoints as &[&str],
@@ -351,7 +360,7 @@ pub async fn write_lines(conn: &mut PgConnection, account_id: i64, lines: &[Plac
     Ok(())
 }
 
-/// Deletes lines of locked orders, by order and external id.
+/// Deletes lines of locked orders, by order and external id. The locks keep the rows where they are.
 ///
 /// # Errors
 /// The database failed.
@@ -361,8 +370,10 @@ pub async fn delete_lines(conn: &mut PgConnection, account_id: i64, lines: &[(i6
         let external_ids: Vec<&str> = lines.iter().map(|(_, external_id)| *external_id).collect();
         sqlx::query!(
             "-- order_lines.delete
-            delete from order_lines l using unnest($2::bigint[], $3::text[]) as k (order_id, external_id)
-            where l.account_id = $1 and l.order_id = k.order_id and l.external_id = k.external_id",
+            delete from order_lines where ctid = any (array(
+                select l.ctid from unnest($2::bigint[], $3::text[]) as k (order_id, external_id)
+                join lateral (select l.ctid from order_lines l where l.account_id = $1 and l.order_id = k.order_id
+                    and l.external_id = k.external_id offset 0) l on true))",
             account_id,
             &order_ids,
             &external_ids as &[&str],

@@ -37,8 +37,8 @@ pub async fn find(
             "-- identities.find
             select k.place as \"place!\", i.profile from
                 unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) with ordinality as k (database, kind, name, value, place)
-            join identities i on i.account_id = $1 and i.profile_database_id = k.database and i.kind = k.kind
-                and i.name = k.name and i.value = k.value",
+            join lateral (select i.profile from identities i where i.account_id = $1 and i.profile_database_id = k.database
+                and i.kind = k.kind and i.name = k.name and i.value = k.value offset 0) i on true",
             account_id,
             &columns.databases,
             &columns.kinds as &[&str],

@@ -24,10 +24,10 @@ pub struct Fields<'n, 'a> {
 }
 
 /// Some of the ways in which amounts are refused.
-const EXPECTED_AMOUNT: &str = "a decimal from 0 with at most 18 digits before and 6 after the point";
+const EXPECTED_AMOUNT: &str = "a decimal like 12.50, from 0, with at most 18 digits before and 6 after the point";
 
 impl<'n, 'a> Fields<'n, 'a> {
-    /// The fields of a value that has to be an object. An empty list and an empty text are the empty one.
+    /// The fields of a value that has to be an object. An empty list and a blank text are the empty one.
     ///
     /// # Errors
     /// The value is no object, or has text between its elements.
@@ -40,7 +40,7 @@ impl<'n, 'a> Fields<'n, 'a> {
                 object.entries.as_slice()
             }
             Node::List(items) if items.is_empty() => &[],
-            Node::Text(text) if text.is_empty() => &[],
+            Node::Text(Text::Good(text)) if scalars::trimmed(text).is_empty() => &[],
             other => {
                 return Err(Rejection::new(
                     trail.place(),
@@ -83,7 +83,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     ) -> Result<Patch<T>, Rejection> {
         match self.scalar(key, what)? {
             None => Ok(Patch::Keep),
-            Some(text) if text.trim().is_empty() => Ok(Patch::Clear),
+            Some(text) if scalars::trimmed(&text).is_empty() => Ok(Patch::Clear),
             Some(text) => match convert(&text) {
                 Some(value) => Ok(Patch::Set(value)),
                 None => Err(self.refuse(key, Problem::expected(what, &text))),

@@ -137,6 +137,7 @@ impl<'a> Reader<'a> {
     fn expected(&self, what: &str) -> Malformed {
         let found = match self.text[self.at..].chars().next() {
             None => "the end of the document".to_owned(),
+            Some('"') => "a double quote".to_owned(),
             Some(c @ (' '..='~')) => format!("\"{c}\""),
             Some(c) => format!("\"{}\"", c.escape_unicode()),
         };

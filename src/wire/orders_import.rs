@@ -1,7 +1,7 @@
 //! The schema of `orders/import` (contract, sections 3 to 5).
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::document::{Document, FieldSpans, Wanted};
 use super::fields::{Fields, set};
@@ -15,7 +15,7 @@ use crate::domain::matching::{self, Customer, IdentityKind as Kind, Key};
 use crate::domain::orders::{Line, LinesMode, Order};
 use crate::domain::place::{Place, Trail};
 use crate::domain::rejection::{Found, Problem, Rejection};
-use crate::domain::{MAX_KEY_CHARS, Patch};
+use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
 
 /// The fields of the root that the call reads.
 #[must_use]
@@ -192,14 +192,14 @@ fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
     };
     let default = match fields.node("default_value") {
         // Altcraft's own example puts the labels here.
-        Some(node @ Node::Object(_)) if labels.is_none() && value_type == ValueType::Enum => {
+        Some(node @ Node::Object(_)) if labels.as_ref().is_none_or(Vec::is_empty) && value_type == ValueType::Enum => {
             labels = Some(enum_values(&fields, "default_value", node)?);
             Patch::Keep
         }
         _ => match fields.long_text("default_value")? {
             Patch::Keep => Patch::Keep,
             Patch::Clear => Patch::Clear,
-            Patch::Set(text) if value_type != ValueType::Unicode && text.trim().is_empty() => Patch::Clear,
+            Patch::Set(text) if value_type != ValueType::Unicode && scalars::trimmed(&text).is_empty() => Patch::Clear,
             Patch::Set(text) => Patch::Set(text.into_owned()),
         },
     };
@@ -210,33 +210,36 @@ fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
 fn enum_values(fields: &Fields<'_, '_>, key: &str, node: &Node<'_>) -> Result<Vec<(String, i64)>, Rejection> {
     let trail = Trail::Field(&fields.trail, key);
     let object = Fields::of(fields.format(), node, trail)?;
-    let mut labels: Vec<(String, i64)> = Vec::new();
-    let mut seen = std::collections::HashMap::new();
+    let mut last: Vec<(&Text<'_>, &Node<'_>)> = Vec::new();
+    let mut places = HashMap::new();
     for (label, node) in object.free() {
-        let refuse = |problem| Rejection::new(Trail::Field(&trail, label.shown()).place(), problem);
-        let label = match label {
-            Text::Bad(shown) => return Err(refuse(Problem::Character(shown.clone()))),
-            Text::Good(label) if label.is_empty() => return Err(refuse(Problem::expected("a label", ""))),
-            Text::Good(label) if label.chars().count() > MAX_KEY_CHARS => {
-                return Err(refuse(Problem::TooLong { limit: MAX_KEY_CHARS, sent: label.chars().count() }));
-            }
-            Text::Good(label) => label,
-        };
-        let number = match node {
-            Node::Nothing => continue,
-            Node::Text(text) => crate::domain::scalars::integer(text.shown()),
-            _ => None,
-        };
-        let number =
-            number.ok_or_else(|| refuse(Problem::Expected { what: "a 64-bit integer", found: node.found() }))?;
-        let at = *seen.entry(label.clone()).or_insert(labels.len());
-        if at == labels.len() {
-            labels.push((label.clone().into_owned(), number));
+        let place = *places.entry(label.shown()).or_insert(last.len());
+        if place == last.len() {
+            last.push((label, node));
         } else {
-            labels[at].1 = number;
+            last[place].1 = node;
         }
     }
-    Ok(labels)
+    let labels = last.into_iter().filter(|(_, node)| **node != Node::Nothing);
+    labels.map(|(label, node)| enum_value(label, node, trail)).collect()
+}
+
+fn enum_value(label: &Text<'_>, node: &Node<'_>, trail: Trail<'_>) -> Result<(String, i64), Rejection> {
+    let refuse = |problem| Rejection::new(Trail::Field(&trail, label.shown()).place(), problem);
+    let label = match label {
+        Text::Bad(shown) => return Err(refuse(Problem::Character(shown.clone()))),
+        Text::Good(label) => label.to_string(),
+    };
+    let chars = label.chars().count();
+    if chars == 0 {
+        return Err(refuse(Problem::expected("a label", "")));
+    }
+    if chars > MAX_KEY_CHARS {
+        return Err(refuse(Problem::TooLong { limit: MAX_KEY_CHARS, sent: chars }));
+    }
+    let number = if let Node::Text(text) = node { scalars::integer(text.shown()) } else { None };
+    let number = number.ok_or_else(|| refuse(Problem::Expected { what: "a 64-bit integer", found: node.found() }))?;
+    Ok((label, number))
 }
 
 fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
@@ -352,7 +355,7 @@ fn line<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Line<'a>, Reject
     let product = set(fields.key("product")?);
     let sku = set(fields.key("sku")?);
     if product.is_none() && sku.is_none() {
-        return Err(fields.refuse("product", Problem::Required));
+        return Err(fields.refuse("product", Problem::RequiredOr("sku")));
     }
     Ok(Line {
         external_id,
@@ -410,7 +413,7 @@ fn customer(fields: &Fields<'_, '_>) -> Result<Customer, Rejection> {
     }
     let two = |emails: &[Kind], phones: &[Kind]| {
         let keys: Vec<Key> = [email(fields, emails)?, phone(fields, phones)?].into_iter().flatten().collect();
-        if keys.is_empty() { Err(fields.refuse("email", Problem::Required)) } else { Ok(keys) }
+        if keys.is_empty() { Err(fields.refuse("email", Problem::RequiredOr("phone"))) } else { Ok(keys) }
     };
     let one = |field, key: Option<Key>| match key {
         Some(key) => Ok(vec![key]),
@@ -468,7 +471,7 @@ fn folded(
     kinds: &[Kind],
 ) -> Result<Option<Key>, Rejection> {
     let field = path[path.len() - 1];
-    let Some(sent) = set(fields.key(field)?).filter(|sent| !sent.trim().is_empty()) else { return Ok(None) };
+    let Some(sent) = set(fields.key(field)?).filter(|sent| !scalars::trimmed(sent).is_empty()) else { return Ok(None) };
     let Some(value) = fold(&sent) else { return Err(fields.refuse(field, Problem::expected(what, &sent))) };
     // Folding may lengthen a text.
     if value.chars().count() > MAX_KEY_CHARS {

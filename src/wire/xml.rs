@@ -10,6 +10,8 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
 use super::document::{FieldSpans, Malformed, Wanted};
+use crate::domain::scalars::trimmed;
+
 use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
 
 fn reader(text: &str) -> Reader<&[u8]> {
@@ -21,7 +23,7 @@ fn reader(text: &str) -> Reader<&[u8]> {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'))
+    trimmed(text).is_empty()
 }
 
 /// Splits a document into its root's elements.
@@ -168,7 +170,7 @@ fn check_declaration(at: usize, declaration: &BytesDecl<'_>) -> Result<(), Malfo
         return Err(Malformed::new(at, "expected the XML declaration at the very start only"));
     }
     if !declaration.version().is_ok_and(|version| version.starts_with("1.")) {
-        return Err(Malformed::new(at, "expected a version 1.0 in the XML declaration"));
+        return Err(Malformed::new(at, "expected version 1.0 in the XML declaration"));
     }
     match declaration.encoding() {
         None => Ok(()),
@@ -301,10 +303,10 @@ impl<'a> TreeReader<'a> {
         }
         let text = content.finish();
         if has_elements {
-            let stray = (!is_blank(text.shown())).then(|| text.shown().trim().to_owned());
+            let stray = (!is_blank(text.shown())).then(|| trimmed(text.shown()).to_owned());
             return Ok(Node::Object(Object { entries, stray }));
         }
-        let is_array = text.is_empty() && attribute(start, "array").is_some_and(|array| array.shown() == "true");
+        let is_array = is_blank(text.shown()) && attribute(start, "array").is_some_and(|array| array.shown() == "true");
         Ok(if is_array { Node::List(Vec::new()) } else { Node::Text(text) })
     }
 }

@@ -32,7 +32,10 @@ async fn ten_thousand_orders_are_stored_with_one_result_each() {
         let updated = server.import(format, request.render(format)).await;
         assert_eq!(updated.body.matches("updated").count(), ORDERS / 10);
         assert_eq!(updated.body.matches("unchanged").count(), ORDERS - ORDERS / 10);
-        assert_eq!(server.db.text("select count(*) from orders where total_price = 2 and revision = 2").await, (ORDERS / 10).to_string());
+        assert_eq!(
+            server.db.text("select count(*) from orders where total_price = 2 and revision = 2").await,
+            (ORDERS / 10).to_string()
+        );
     }
 }
 
@@ -53,7 +56,10 @@ fn spoil(request: &mut Tree) -> [(usize, &'static str); 10] {
         (5, "data[5].external_id: required"),
         (1_000, "data[1000].endpoint: unknown touchpoint \"nowhere\""),
         (2_000, "data[2000].status: unknown order status \"lost\""),
-        (3_000, "data[3000].total_price: expected a decimal from 0 with at most 18 digits before and 6 after the point, found \"1e400\""),
+        (
+            3_000,
+            "data[3000].total_price: expected a decimal from 0 with at most 18 digits before and 6 after the point, found \"1e400\"",
+        ),
         (4_000, "data[4000].currency: unknown currency \"JPY\""),
         (5_000, "data[5000].create_time: expected a time like 2022-01-02T15:04:05Z, found \"10000-01-01\""),
         (6_000, "data[6000].email: expected an e-mail address, found \"nobody\""),
@@ -85,7 +91,10 @@ async fn ten_wrong_orders_are_explained_and_the_others_stored() {
         assert_eq!(answer.matches("\"created\"").count(), ORDERS - 10);
         assert_eq!(answer.matches("\"failed\"").count(), 10);
         for (index, reason) in reasons {
-            assert!(answer.contains(&format!("{{\"error\":400,\"error_text\":\"{}\"", quoted(reason))), "{index}: {reason}");
+            assert!(
+                answer.contains(&format!("{{\"error\":400,\"error_text\":\"{}\"", quoted(reason))),
+                "{index}: {reason}"
+            );
         }
         assert_eq!(count(&server, "orders").await, (ORDERS - 10).to_string());
         assert_eq!(count(&server, "profiles").await, (ORDERS - 10).to_string());
@@ -109,7 +118,10 @@ async fn a_wrong_order_stops_everything_if_asked_to() {
         let server = TestServer::start().await;
         let answer = server.import(format, request.render(format)).await.body;
         let (first, aborted) = if format == "json" {
-            (format!("{{\"error\":400,\"error_text\":\"{}\",\"result\":[", reasons[0].1), "{\"error\":424,\"error_text\":\"not written: data[5] failed\",")
+            (
+                format!("{{\"error\":400,\"error_text\":\"{}\",\"result\":[", reasons[0].1),
+                "{\"error\":424,\"error_text\":\"not written: data[5] failed\",",
+            )
         } else {
             (
                 format!("<xml><error>400</error><error_text>{}</error_text><result>", reasons[0].1),

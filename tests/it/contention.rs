@@ -22,7 +22,8 @@ fn request(number: usize) -> Tree {
         orders.reverse();
     }
     let mut growing = order(format!("growing_{}", number % GROWING), 0, 0);
-    let line = object(vec![("external_id", text(format!("line_{number}"))), ("sku", text(format!("sku_{}", number % 10)))]);
+    let line =
+        object(vec![("external_id", text(format!("line_{number}"))), ("sku", text(format!("sku_{}", number % 10)))]);
     growing.set("lines", Tree::List(vec![line]));
     growing.set("lines_mode", text("merge"));
     orders.insert(number % IN_A_REQUEST, growing);
@@ -52,7 +53,9 @@ async fn overlapping_batches_in_opposite_orders_lose_nothing() {
     while let Some(client) = clients.join_next().await {
         client.expect("no request fails");
     }
-    let growing = server.db.text("select count(*) from order_lines l join orders o on o.id = l.order_id where o.external_id like 'growing%'");
+    let growing = server.db.text(
+        "select count(*) from order_lines l join orders o on o.id = l.order_id where o.external_id like 'growing%'",
+    );
     assert_eq!(growing.await, REQUESTS.to_string(), "no line is lost");
     // A request leaves an order with one price everywhere, and as many lines as its number says.
     let torn = "select count(*) from orders o where o.external_id not like 'growing%' and (
@@ -60,7 +63,11 @@ async fn overlapping_batches_in_opposite_orders_lose_nothing() {
         or (select count(*) from order_lines l where l.order_id = o.id) <> 1 + o.total_price::bigint % 4)";
     assert_eq!(server.db.text(torn).await, "0");
     assert_eq!(server.db.text("select count(*) from orders").await, (ORDERS + GROWING).to_string());
-    assert_eq!(server.db.text("select count(*) from profiles").await, (ORDERS + GROWING).to_string(), "no profile twice");
+    assert_eq!(
+        server.db.text("select count(*) from profiles").await,
+        (ORDERS + GROWING).to_string(),
+        "no profile twice"
+    );
     let orphans = "select count(*) from order_lines l where not exists (select from orders o where o.account_id = l.account_id and o.id = l.order_id)";
     assert_eq!(server.db.text(orphans).await, "0");
     // Every change has its event: revisions have no gaps.
@@ -78,7 +85,10 @@ async fn the_same_new_customers_are_made_once() {
             for round in 0..20 {
                 let same_customers = |number: usize| {
                     let mut order = order(format!("{client}_{round}_{number}"), 1, 1);
-                    order.set("email", text(format!("{round}_{}@example.com", if client % 2 == 0 { number } else { 29 - number })));
+                    order.set(
+                        "email",
+                        text(format!("{round}_{}@example.com", if client % 2 == 0 { number } else { 29 - number })),
+                    );
                     order
                 };
                 let answer = server.import("json", call((0..30).map(same_customers).collect()).render("json")).await;
@@ -90,7 +100,10 @@ async fn the_same_new_customers_are_made_once() {
         client.expect("no request fails");
     }
     assert_eq!(server.db.text("select count(*) from profiles").await, "600");
-    assert_eq!(server.db.text("select count(*) from (select profile from orders group by 1 having count(*) = 8) t").await, "600");
+    assert_eq!(
+        server.db.text("select count(*) from (select profile from orders group by 1 having count(*) = 8) t").await,
+        "600"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,11 +116,18 @@ async fn a_lock_that_is_not_had_in_time_answers_503() {
     crate::support::db::run(conn, "begin; select from orders for update").await;
     assert_eq!(server.import("json", body).await.status, 200, "what is unchanged needs no lock");
     let changed = call(vec![order(1, 1, 2)]).render("json");
-    let request = server.post(crate::support::server::IMPORT).header("content-type", "application/json").body(changed.clone());
+    let request =
+        server.post(crate::support::server::IMPORT).header("content-type", "application/json").body(changed.clone());
     let response = request.send().await.expect("an answer");
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
-    assert!(response.text().await.expect("a body").starts_with("{\"error\":503,\"error_text\":\"another request holds the same orders"));
+    assert!(
+        response
+            .text()
+            .await
+            .expect("a body")
+            .starts_with("{\"error\":503,\"error_text\":\"another request holds the same orders")
+    );
     crate::support::db::run(conn, "rollback").await;
     assert!(server.import("json", changed).await.body.contains("updated"));
 }

@@ -11,7 +11,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("config", &[]),
     ("wire", &["domain", "error", "clock", "config"]),
     ("store", &["domain", "error", "clock", "config"]),
-    ("auth", &["domain", "store", "error", "clock", "config"]),
+    ("auth", &["domain"]),
     ("import", &["domain", "store", "error", "clock", "config"]),
     ("http", &["domain", "wire", "store", "import", "auth", "error", "clock", "config", "telemetry", "shutdown"]),
     ("embedded", &[]),

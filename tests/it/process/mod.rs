@@ -1,4 +1,4 @@
-//! The real program: the command line, the private PostgreSQL, signals.
+//! The real program: the command line, the private cluster, signals.
 
 mod crash;
 mod database;

@@ -107,10 +107,21 @@ pub(super) struct Ended {
 
 impl Ended {
     pub(super) fn refusal(self) -> String {
-        assert!(self.code.is_some_and(|code| code != 0), "expected a refusal, found {:?}: {}", self.code, self.err);
+        assert!(
+            self.code.is_some_and(|code| code != 0),
+            "expected a refusal, found {:?}: {}{}",
+            self.code,
+            self.out,
+            self.err
+        );
         assert_eq!(self.out, "", "a refusal stands on standard error");
-        let sentence = self.err.split_once("ordergate: ").map(|(_, sentence)| sentence.to_owned());
-        sentence.unwrap_or_else(|| panic!("expected a sentence, found {:?}", self.err))
+        let sentence = self.err.split_once("ordergate: ").map(|(_, sentence)| sentence.trim().to_owned());
+        let sentence = sentence.unwrap_or_else(|| panic!("expected a sentence, found {:?}", self.err));
+        for (at, _) in sentence.match_indices(": ") {
+            let (before, behind) = (sentence[..at].trim(), sentence[at + 2..].trim());
+            assert!(!before.ends_with(behind), "it says everything twice: {sentence}");
+        }
+        sentence
     }
 }
 
@@ -185,7 +196,7 @@ pub(super) fn signal(name: &str, pid: u32) {
     let _ = Command::new("sh").args(["-c", &format!("kill -s {name} {pid}")]).status();
 }
 
-/// A directory of one test's own, whose private PostgreSQL ends with it.
+/// A directory of one test's own, whose private cluster ends with it.
 pub(super) struct DataDir(TempDir);
 
 impl DataDir {
@@ -202,7 +213,7 @@ impl DataDir {
         self.0.path().join("data")
     }
 
-    /// The private PostgreSQL, if it lives.
+    /// The postmaster of the private cluster, if it lives.
     pub(super) fn postmaster(&self) -> Option<u32> {
         let cluster = self.path().join("pg");
         let text = fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
@@ -211,7 +222,7 @@ impl DataDir {
         command_of(pid).contains(&cluster.display().to_string()).then_some(pid)
     }
 
-    /// How to connect to the private PostgreSQL.
+    /// How to connect to the private cluster.
     pub(super) fn options(&self) -> PgConnectOptions {
         let place = ordergate::embedded::running(&self.path()).expect("a data directory").expect("a running cluster");
         let options = PgConnectOptions::new_without_pgpass().socket(place.socket_dir).port(place.port);

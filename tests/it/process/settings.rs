@@ -63,8 +63,8 @@ fn a_wrong_settings_file_is_refused_with_its_place() {
     let dir = DataDir::new();
     for (text, line, what) in [
         ("max_orders = 3\nmax_order = 4\n", "line 2", "max_order"),
-        ("\n\nmax_orders = \"many\"\n", "line 3", "integer"),
-        ("max_orders = \n", "line 1", "value"),
+        ("\n\nmax_orders = \"many\"\n", "line 3", "max_orders"),
+        ("max_orders = \n", "line 1", "max_orders"),
     ] {
         let file = File::with(text);
         let sentence = ordergate(&dir, "serve --config").arg(file.path()).refused();

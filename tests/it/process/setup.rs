@@ -110,7 +110,7 @@ async fn a_command_that_fails_names_what_is_wrong() {
         ("order-status create --account test new", r#"order status: "new" is there already"#),
         ("channel list --account nobody", r#"account: expected one that exists, found "nobody""#),
         ("token create --account nobody", r#"account: expected one that exists, found "nobody""#),
-        ("token create --account test --role admin", r#"role: expected market, orders:read,"#),
+        ("token create --account test --role admin", "role: expected market, orders:read,"),
         (
             "token create --account test --expires-at soon",
             r#"expires-at: expected a time like 2030-01-31, found "soon""#,
@@ -125,8 +125,8 @@ async fn a_command_that_fails_names_what_is_wrong() {
     }
     let sentence = ordergate(&db, "account create").arg("").refused();
     assert!(sentence.contains("account: expected 1 to"), "{sentence}");
-    let sentence = ordergate(&db, "account create").arg("a\nb").refused();
-    assert!(sentence.contains(r#"account: expected no control characters, found "a\nb""#), "{sentence}");
+    let sentence = ordergate(&db, "account create").arg("a\u{1}b").refused();
+    assert!(sentence.contains(r#"account: expected no control characters, found "a\u{1}b""#), "{sentence}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +168,7 @@ async fn a_token_that_clients_carry_is_taken_over_and_stored_as_a_hash_alone() {
     let stored = db.text("select string_agg(t::text, ' ') from tokens t").await;
     for token in ["sixteen-or-more!", generated.as_str(), &generated[..40]] {
         assert!(!stored.contains(token), "a token is stored: {stored}");
-        let in_hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let in_hex = db.text(&format!("select encode('{token}', 'hex')")).await;
         assert!(!stored.contains(&in_hex), "a token is stored: {stored}");
     }
     assert_eq!(db.text("select sum(length(hash)) from tokens").await, "64");

@@ -22,7 +22,11 @@ impl Tree {
     /// The field of an object, which has it.
     pub(crate) fn at(&mut self, key: &str) -> &mut Tree {
         let Tree::Object(fields) = self else { panic!("no object") };
-        fields.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value).unwrap_or_else(|| panic!("no field {key}"))
+        fields
+            .iter_mut()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value)
+            .unwrap_or_else(|| panic!("no field {key}"))
     }
 
     /// The item of a list, which has it.
@@ -80,7 +84,9 @@ impl Tree {
     }
 
     fn xml(&self, out: &mut String, key: &str) {
-        let (open, close) = if key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit()) {
+        let (open, close) = if key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !key.starts_with(|c: char| c.is_ascii_digit())
+        {
             (key.to_owned(), key)
         } else {
             (format!("field external_id=\"{}\"", escaped(key)), "field")
