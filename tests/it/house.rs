@@ -113,3 +113,41 @@ fn queries_stand_in_the_store_and_have_names() {
         }
     }
 }
+
+/// The rows of the first table of the README whose head is this, cell by cell.
+fn table(head: &str) -> Vec<Vec<String>> {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    let start = readme.find(head).unwrap_or_else(|| panic!("README.md has a table with the head {head}"));
+    let rows = readme[start..].lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+#[test]
+fn the_table_of_numbers_is_the_code() {
+    let rows = table("| `error` | meaning | retry helps |");
+    let expected: Vec<Vec<String>> = ordergate::error::Code::ALL
+        .iter()
+        .map(|code| {
+            let row = code.row();
+            let retry = if row.retryable { "yes" } else { "no" };
+            vec![row.number.to_string(), row.meaning.to_owned(), retry.to_owned()]
+        })
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_table_of_settings_is_the_command_line() {
+    let command = ordergate::cli::command();
+    let serve = command.find_subcommand("serve").expect("serve");
+    let settings = command.get_arguments().chain(serve.get_arguments()).filter(|argument| argument.get_env().is_some());
+    let expected: Vec<(String, String)> = settings
+        .map(|argument| {
+            let env = argument.get_env().expect("an environment variable").to_string_lossy();
+            (format!("`--{}`", argument.get_long().expect("a flag")), format!("`{env}`"))
+        })
+        .collect();
+    let rows: Vec<(String, String)> =
+        table("| flag |").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    assert_eq!(rows, expected);
+}

@@ -5,6 +5,7 @@
 mod batch;
 mod cases;
 mod contention;
+mod differential;
 mod house;
 mod process;
 mod support;
