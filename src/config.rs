@@ -229,7 +229,7 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be read, or a value is out of its range.
-    pub fn resolve(common: Common, given: Given) -> Result<Self, ConfigError> {
+    pub fn resolve(common: Common, given: &Given) -> Result<Self, ConfigError> {
         let (file_common, file_given) = match &common.config {
             Some(path) => read(path)?,
             None => (Common::default(), Given::default()),

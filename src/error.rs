@@ -157,3 +157,18 @@ impl Error {
         Error { source: Some(source.into()), ..self }
     }
 }
+
+/// An error and its causes, each said once: some libraries repeat the cause in their own text.
+#[must_use]
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !text.contains(&own) {
+            text = format!("{text}: {own}");
+        }
+        cause = error.source();
+    }
+    text
+}

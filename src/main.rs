@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match ordergate::cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ordergate: {error:#}");
+            eprintln!("ordergate: {}", ordergate::error::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -240,8 +240,8 @@ enum PolicyCommand {
 pub fn run() -> anyhow::Result<()> {
     let Cli { common, output, command } = Cli::parse();
     let (log, demo, given) = match &command {
-        Command::Serve { demo, given } => ("info", *demo, Given::clone(given)),
-        _ => ("warn", false, Given::default()),
+        Command::Serve { demo, given } => ("info", *demo, given.as_ref()),
+        _ => ("warn", false, &Given::default()),
     };
     let settings = Settings::resolve(common, given)?;
     crate::telemetry::start(&settings, log).context("log: expected a filter like info or ordergate=debug")?;

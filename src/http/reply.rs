@@ -1,7 +1,6 @@
 //! What a call answers, and its way to bytes: envelope, status, format.
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use super::App;
 use super::log::Line;
 use crate::config::HttpStatus;
 use crate::domain::rejection::redact;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, chain};
 use crate::wire::answer::{self, Object, Value};
 use crate::wire::format::Format;
 
@@ -44,16 +43,10 @@ impl<'a> Reply<'a> {
 
 impl From<Error> for Reply<'_> {
     fn from(error: Error) -> Self {
-        let mut causes = Vec::new();
-        let mut cause: Option<&dyn StdError> = error.source.as_deref().map(|source| source as &dyn StdError);
-        while let Some(source) = cause {
-            causes.push(source.to_string());
-            cause = source.source();
-        }
         Reply {
             code: error.code,
             retry_after: error.retry_after.map(|wait| wait.as_secs().max(1)),
-            cause: (!causes.is_empty()).then(|| causes.join(": ")),
+            cause: error.source.as_deref().map(|source| chain(source)),
             text: error.text,
             fields: Vec::new(),
         }

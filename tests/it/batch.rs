@@ -58,7 +58,7 @@ fn spoil(request: &mut Tree) -> [(usize, &'static str); 10] {
         (2_000, "data[2000].status: unknown order status \"lost\""),
         (
             3_000,
-            "data[3000].total_price: expected a decimal from 0 with at most 18 digits before and 6 after the point, found \"1e400\"",
+            "data[3000].total_price: expected a decimal like 12.50, from 0, with at most 18 digits before and 6 after the point, found \"1e400\"",
         ),
         (4_000, "data[4000].currency: unknown currency \"JPY\""),
         (5_000, "data[5000].create_time: expected a time like 2022-01-02T15:04:05Z, found \"10000-01-01\""),

@@ -63,11 +63,11 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn sources() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    files(&root)
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    files(&folder)
         .into_iter()
         .map(|path| {
-            let inside = path.strip_prefix(&root).expect("inside src");
+            let inside = path.strip_prefix(&folder).expect("inside src");
             let first = inside.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
             let room = first.trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&path).expect("a source file");

@@ -18,12 +18,13 @@ fn set_up(home: &impl Home, name: &str) -> (i64, String) {
     for (command, id) in [
         ("channel create web --database shop", "web"),
         ("touchpoint create website --channel web", "website"),
-        ("currency create usd", "USD"),
         ("region create north --name North", "north"),
         ("order-status create packed", "packed"),
     ] {
         assert_eq!(printed(home, &format!("{command} --account {name}")), json!({"external_id": id}), "{command}");
     }
+    let currencies = printed(home, &format!("currency create --account {name} usd"));
+    assert_eq!(currencies, json!({"codes": ["USD"]}));
     let token = printed(home, &format!("token create --account {name} --name shop --role orders:write"));
     let value = token["token"].as_str().expect("the token, shown once").to_owned();
     assert!(value.starts_with("ordergate_") && value.len() == 82, "{value}");

@@ -39,7 +39,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-pub(crate) fn settings(given: Given) -> Settings {
+fn settings(given: &Given) -> Settings {
     Settings::resolve(Common::default(), given).expect("settings")
 }
 
@@ -56,7 +56,7 @@ impl TestServer {
 
     /// A server on a database; the account is set up if it is not there.
     pub(crate) async fn on(db: TestDb, given: Given) -> Self {
-        let settings = settings(given);
+        let settings = settings(&given);
         let pool = connect::pool(
             db.options.clone(),
             PoolSettings {
@@ -73,7 +73,7 @@ impl TestServer {
         let app = App::new(settings, pool, clock, false);
         #[expect(clippy::disallowed_methods, reason = "the server of a test")]
         tokio::spawn(ordergate::http::serve::serve(app, listener, stop.clone()));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(120)).build().expect("a client");
+        let client = reqwest::Client::builder().timeout(Duration::from_mins(2)).build().expect("a client");
         TestServer { db, account_id, address, client, stop }
     }
 

@@ -1,5 +1,7 @@
 //! All that is stored of an account, as one text that is the same for the same state.
 
+use std::fmt::Write as _;
+
 use super::db::TestDb;
 
 /// One statement for each part; profiles show by the place of their first order or identity.
@@ -51,7 +53,7 @@ pub(crate) async fn stored(db: &TestDb) -> String {
         let rows = db.text(&sql).await;
         let comma = if place == 0 { "" } else { "," };
         let rows = if rows == "null" { String::new() } else { format!("\n    {rows}\n  ") };
-        text.push_str(&format!("{comma}\n  \"{part}\": [{rows}]"));
+        let _ = write!(text, "{comma}\n  \"{part}\": [{rows}]");
     }
     text.push_str("\n}\n");
     text

@@ -1,5 +1,7 @@
 //! One request, to be written in both formats.
 
+use std::fmt::Write as _;
+
 /// A value of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Tree {
@@ -9,6 +11,7 @@ pub(crate) enum Tree {
 }
 
 /// A scalar.
+#[expect(clippy::needless_pass_by_value, reason = "so that numbers and texts read alike")]
 pub(crate) fn text(text: impl ToString) -> Tree {
     Tree::Text(text.to_string())
 }
@@ -22,11 +25,7 @@ impl Tree {
     /// The field of an object, which has it.
     pub(crate) fn at(&mut self, key: &str) -> &mut Tree {
         let Tree::Object(fields) = self else { panic!("no object") };
-        fields
-            .iter_mut()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
-            .unwrap_or_else(|| panic!("no field {key}"))
+        fields.iter_mut().find(|(name, _)| name == key).map_or_else(|| panic!("no field {key}"), |(_, value)| value)
     }
 
     /// The item of a list, which has it.
@@ -92,13 +91,15 @@ impl Tree {
             (format!("field external_id=\"{}\"", escaped(key)), "field")
         };
         match self {
-            Tree::List(items) if items.is_empty() => out.push_str(&format!("<{open} array=\"true\"/>")),
+            Tree::List(items) if items.is_empty() => write!(out, "<{open} array=\"true\"/>").expect("memory"),
             Tree::List(items) => items.iter().for_each(|item| item.xml(out, key)),
-            Tree::Text(text) => out.push_str(&format!("<{open}>{}</{close}>", escaped(text))),
+            Tree::Text(text) => write!(out, "<{open}>{}</{close}>", escaped(text)).expect("memory"),
             Tree::Object(fields) => {
-                out.push_str(&format!("<{open}>"));
-                fields.iter().for_each(|(key, value)| value.xml(out, key));
-                out.push_str(&format!("</{close}>"));
+                write!(out, "<{open}>").expect("memory");
+                for (key, value) in fields {
+                    value.xml(out, key);
+                }
+                write!(out, "</{close}>").expect("memory");
             }
         }
     }
@@ -108,7 +109,7 @@ fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
-            '<' | '&' | '>' | '"' | '\0'..' ' => out.push_str(&format!("&#{};", u32::from(c))),
+            '<' | '&' | '>' | '"' | '\0'..' ' => write!(out, "&#{};", u32::from(c)).expect("memory"),
             c => out.push(c),
         }
     }
@@ -121,6 +122,7 @@ pub(crate) fn call(orders: Vec<Tree>) -> Tree {
 }
 
 /// A good order of so many lines; `version` shows in its price and in those of its lines.
+#[expect(clippy::needless_pass_by_value, reason = "so that numbers and texts read alike")]
 pub(crate) fn order(external_id: impl ToString, lines: usize, version: usize) -> Tree {
     let line = |number: usize| {
         object(vec![
