@@ -72,7 +72,7 @@ const PREFIX: &str = "ordergate_";
 pub const DEMO_TOKEN: &str = "abcdefghijklmnqrstuvwxyz";
 
 /// The shortest token that is taken over, in characters.
-const MIN_TOKEN_CHARS: usize = 16;
+pub const MIN_TOKEN_CHARS: usize = 16;
 /// The longest one.
 const MAX_TOKEN_CHARS: usize = 255;
 

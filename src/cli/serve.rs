@@ -17,6 +17,8 @@ use crate::store::connect::PoolSettings;
 
 /// How often the janitor writes down when tokens were used, and looks for old events.
 const JANITOR_INTERVAL: Duration = Duration::from_mins(1);
+/// Longest wait for the database connections to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most events that one statement deletes.
 const PRUNE_SET: i64 = 10_000;
 
@@ -74,7 +76,8 @@ async fn run(
         () = janitor => {}
     }
     note_uses(&app, &pool).await;
-    pool.close().await;
+    // What still runs past its deadline ends with the process.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     tracing::info!("ordergate has stopped");
     Ok(())
 }

@@ -98,7 +98,46 @@ pub struct Definition {
     /// What a new order or line gets when it is not sent.
     pub default: Option<Value>,
     /// Label to number, for enums.
-    pub labels: BTreeMap<String, i64>,
+    pub labels: Labels,
+}
+
+/// The labels of an enum and their numbers, each once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels {
+    numbers: BTreeMap<String, i64>,
+    by_number: BTreeMap<i64, String>,
+}
+
+impl Labels {
+    /// Adds a label, unless it is there.
+    ///
+    /// # Errors
+    /// What would have to hold: the label has another number, or the number another label.
+    pub fn add(&mut self, label: &str, number: i64) -> Result<(), &'static str> {
+        match self.numbers.get(label) {
+            Some(stored) if *stored == number => return Ok(()),
+            Some(_) => return Err("a label to keep its number"),
+            None => {}
+        }
+        if self.by_number.contains_key(&number) {
+            return Err("each number only once");
+        }
+        self.numbers.insert(label.to_owned(), number);
+        self.by_number.insert(number, label.to_owned());
+        Ok(())
+    }
+
+    /// The label that a text names, by itself or by its number.
+    fn named(&self, text: &str) -> Option<&String> {
+        let trimmed = scalars::trimmed(text);
+        let label = self.numbers.get_key_value(text).or_else(|| self.numbers.get_key_value(trimmed));
+        label.map(|(label, _)| label).or_else(|| self.by_number.get(&scalars::integer(trimmed)?))
+    }
+
+    /// Each label with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &i64)> {
+        self.numbers.iter()
+    }
 }
 
 /// A definition as a request sends it; what is absent keeps.
@@ -156,7 +195,8 @@ impl Definition {
                 .map(|time| Value::Text(scalars::time_text(time)))
                 .ok_or_else(|| expected(EXPECTED_TIME)),
             ValueType::Enum => {
-                self.label(text).map(Value::Text).ok_or_else(|| expected("a label or a number of the enum"))
+                let label = self.labels.named(text).ok_or_else(|| expected("a label or a number of the enum"))?;
+                Ok(Value::Text(label.clone()))
             }
         }
     }
@@ -181,19 +221,6 @@ impl Definition {
             SentValue::Other(found) => Err(Problem::Expected { what: "a single value", found: found.clone() }),
         }
     }
-
-    /// The label of an enum that a text names, by itself or by its number.
-    fn label(&self, text: &str) -> Option<String> {
-        if self.labels.contains_key(text) {
-            return Some(text.to_owned());
-        }
-        let trimmed = scalars::trimmed(text);
-        if self.labels.contains_key(trimmed) {
-            return Some(trimmed.to_owned());
-        }
-        let number = scalars::integer(trimmed)?;
-        self.labels.iter().find(|(_, stored)| **stored == number).map(|(label, _)| label.clone())
-    }
 }
 
 /// What a flag takes.
@@ -216,7 +243,7 @@ impl SentDefinition {
                 name: self.external_id.clone(),
                 required: false,
                 default: None,
-                labels: BTreeMap::new(),
+                labels: Labels::default(),
             },
         };
         if merged.value_type != self.value_type {
@@ -253,14 +280,10 @@ impl SentDefinition {
             return Err(("enum_values", Problem::Required));
         }
         for (label, number) in sent {
-            let clash = |with| Err(("enum_values", Problem::Clash { with, sent: format!("{label}: {number}") }));
-            if merged.labels.get(label).is_some_and(|stored| stored != number) {
-                return clash("a label to keep its number");
-            }
-            if merged.labels.iter().any(|(other, stored)| stored == number && other != label) {
-                return clash("each number only once");
-            }
-            merged.labels.insert(label.clone(), *number);
+            merged
+                .labels
+                .add(label, *number)
+                .map_err(|with| ("enum_values", Problem::Clash { with, sent: format!("{label}: {number}") }))?;
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Where in a request something stands: `data[3].lines[0].status`.
 
-use std::fmt;
-
 /// One step from a value to one inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -31,7 +29,7 @@ impl Place {
     /// The field of that key, inside this place.
     #[must_use]
     pub fn field(mut self, key: &str) -> Self {
-        self.0.push(Step::Field(key.to_owned()));
+        self.0.push(Step::Field(clip(key).to_owned()));
         self
     }
 
@@ -42,32 +40,37 @@ impl Place {
         self
     }
 
-    /// The place as a JSON Pointer (RFC 6901): `/data/3/lines/0/status`.
+    /// The place as a JSON Pointer (RFC 6901): `/data/3/lines/0/status`; without `secret`.
     #[must_use]
-    pub fn pointer(&self) -> String {
+    pub fn pointer(&self, secret: &str) -> String {
         let mut pointer = String::new();
         for step in &self.0 {
             pointer.push('/');
             match step {
-                Step::Field(key) => pointer.push_str(&printable(key).replace('~', "~0").replace('/', "~1")),
+                Step::Field(key) => {
+                    pointer.push_str(&redact(&printable(key), secret).replace('~', "~0").replace('/', "~1"));
+                }
                 Step::Item(index) => pointer.push_str(&index.to_string()),
             }
         }
         pointer
     }
-}
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (depth, step) in self.0.iter().enumerate() {
+    /// The place as a person reads it: `data[3].lines[0].status`; without `secret`.
+    #[must_use]
+    pub fn text(&self, secret: &str) -> String {
+        let mut text = String::new();
+        for step in &self.0 {
             match step {
-                Step::Field(key) if key.is_empty() => f.write_str("[\"\"]")?,
-                Step::Field(key) if depth == 0 => f.write_str(&printable(key))?,
-                Step::Field(key) => write!(f, ".{}", cut(&printable(key)))?,
-                Step::Item(index) => write!(f, "[{index}]")?,
+                Step::Field(key) if key.is_empty() => text.push_str("[\"\"]"),
+                Step::Field(key) => {
+                    text.push_str(if text.is_empty() { "" } else { "." });
+                    text.push_str(&shown(key, secret));
+                }
+                Step::Item(index) => text.extend(["[", &index.to_string(), "]"]),
             }
         }
-        Ok(())
+        text
     }
 }
 
@@ -96,27 +99,52 @@ impl Trail<'_> {
 
 /// The longest piece of a client's text that is ever shown to it, in characters.
 const MAX_SHOWN_CHARS: usize = 64;
+/// The longest piece of a client's text that a refusal keeps, in bytes: enough that a cut token lies behind
+/// all that is shown, however many whole ones stand before it.
+const MAX_KEPT_BYTES: usize = 4096;
 
-/// A client's text, cut at 64 characters.
-pub(super) fn cut(text: &str) -> String {
+/// The beginning of a client's text, as much as a refusal keeps.
+#[must_use]
+pub fn clip(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_KEPT_BYTES)]
+}
+
+/// A client's text as it is shown to it: without `secret`, in one line, cut at 64 characters.
+pub(super) fn shown(text: &str, secret: &str) -> String {
+    let text = redact(&printable(text), secret);
+    let text = text.replace('\n', "\\u{a}").replace('\r', "\\u{d}").replace('\t', "\\u{9}");
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        None => text,
     }
 }
 
-/// A client's text with the characters that XML cannot carry written as `\u{1}`.
-pub(super) fn printable(text: &str) -> String {
-    if text.chars().all(super::is_storable) {
+/// `text` with `[token]` in the place of `secret`, in upper or lower case: some keys are folded.
+#[must_use]
+pub fn redact(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
         return text.to_owned();
     }
-    let mut shown = String::new();
+    let (folded, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
+    let mut redacted = String::new();
+    let mut rest = 0;
+    for (at, _) in folded.match_indices(&secret) {
+        redacted.push_str(&text[rest..at]);
+        redacted.push_str("[token]");
+        rest = at + secret.len();
+    }
+    redacted + &text[rest..]
+}
+
+/// A client's text with the characters that XML cannot carry written as `\u{1}`.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         if super::is_storable(c) {
-            shown.push(c);
+            printable.push(c);
         } else {
-            shown.extend(c.escape_unicode());
+            printable.extend(c.escape_unicode());
         }
     }
-    shown
+    printable
 }

@@ -1,6 +1,6 @@
 //! Why a value was refused. The wording of every refusal stands here and nowhere else.
 
-use super::place::{Place, cut, printable};
+use super::place::{Place, clip, shown};
 
 /// What was found where something else was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,14 @@ pub enum Found {
     List,
     /// Nothing at all: a null in a list.
     Nothing,
+}
+
+impl Found {
+    /// A scalar, by its text.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Found::Text(clip(text).to_owned())
+    }
 }
 
 /// What is wrong with a value.
@@ -80,13 +88,13 @@ impl Problem {
     /// The expected and the found, for a scalar.
     #[must_use]
     pub fn expected(what: &'static str, found: &str) -> Self {
-        Problem::Expected { what, found: Found::Text(found.to_owned()) }
+        Problem::Expected { what, found: Found::text(found) }
     }
 
     /// An unknown reference.
     #[must_use]
     pub fn unknown(thing: &'static str, id: &str) -> Self {
-        Problem::Unknown { thing, id: id.to_owned() }
+        Problem::Unknown { thing, id: clip(id).to_owned() }
     }
 
     /// One word for programs, the same for ever: `detail` carries it as `code`.
@@ -110,7 +118,7 @@ impl Problem {
     /// One sentence without its place; `secret`, the request's token, never shows in it.
     #[must_use]
     pub fn text(&self, secret: &str) -> String {
-        let quote = |text: &str| format!("\"{}\"", cut(&one_line(&redact(&printable(text), secret))));
+        let quote = |text: &str| format!("\"{}\"", shown(text, secret));
         match self {
             Problem::Required => "required".to_owned(),
             Problem::RequiredOr(other) => format!("required, or {other}"),
@@ -178,23 +186,12 @@ impl Rejection {
         if matches!(self.problem, Problem::Stopped(_)) {
             return problem;
         }
-        redact(&format!("{}: {problem}", self.place), secret)
+        format!("{}: {problem}", self.place.text(secret))
     }
 
     /// The place as a JSON Pointer; `secret` never shows in it.
     #[must_use]
     pub fn pointer(&self, secret: &str) -> String {
-        redact(&self.place.pointer(), secret)
+        self.place.pointer(secret)
     }
-}
-
-/// `text` with its line ends and tabs as escapes.
-fn one_line(text: &str) -> String {
-    text.replace('\n', "\\u{a}").replace('\r', "\\u{d}").replace('\t', "\\u{9}")
-}
-
-/// `text` without `secret`.
-#[must_use]
-pub fn redact(text: &str, secret: &str) -> String {
-    if secret.is_empty() { text.to_owned() } else { text.replace(secret, "[token]") }
 }

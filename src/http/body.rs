@@ -221,17 +221,13 @@ impl Unpacker {
         let window = zstd_window(&header);
         let max = 1_u64 << MAX_ZSTD_WINDOW_LOG;
         if window > max {
-            return Err(Error::new(
-                Code::TooLarge,
-                format!("body: expected a zstd window of at most {max} bytes, found {window}"),
-            ));
+            return Err(zstd_window_too_large(&format!(", found {window}")));
         }
-        let window = usize::try_from(window).unwrap_or(usize::MAX).next_power_of_two().max(1 << 10);
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
         sink.take(window)?;
         let failed = |error: io::Error| Error::internal(error);
         let mut decoder = ZstdDecoder::new().map_err(failed)?;
-        // No later frame needs more than was taken for the first one.
-        decoder.set_parameter(DParameter::WindowLogMax(window.trailing_zeros())).map_err(failed)?;
+        decoder.set_parameter(DParameter::WindowLogMax(MAX_ZSTD_WINDOW_LOG)).map_err(failed)?;
         *self = Unpacker::Zstd(Box::new(ZstdStream { sink, decoder, window, at_end: false }));
         self.push(&header)
     }
@@ -267,18 +263,31 @@ impl Unpacker {
     }
 }
 
+fn zstd_window_too_large(found: &str) -> Error {
+    let max = 1_u64 << MAX_ZSTD_WINDOW_LOG;
+    Error::new(Code::TooLarge, format!("body: expected a zstd window of at most {max} bytes{found}"))
+}
+
 impl ZstdStream {
+    /// A later frame may need the largest window: its header is not looked at.
+    fn take_for_later_frames(&mut self) -> Result<(), Error> {
+        let max = 1 << MAX_ZSTD_WINDOW_LOG;
+        let more = max - self.window;
+        self.window = max;
+        if more > 0 { self.sink.take(more) } else { Ok(()) }
+    }
+
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {
         let mut input = InBuffer::around(data);
         let mut buffer = [0; 16 << 10];
         loop {
+            if self.at_end && input.pos() < data.len() {
+                self.take_for_later_frames()?;
+            }
             let mut output = OutBuffer::around(&mut buffer[..]);
             let left = self.decoder.run(&mut input, &mut output).map_err(|error| {
                 if error.to_string().contains("requires too much memory") {
-                    return Error::new(
-                        Code::TooLarge,
-                        "body: expected no zstd frame with a larger window than the first",
-                    );
+                    return zstd_window_too_large("");
                 }
                 broken("zstd", error)
             })?;
@@ -370,6 +379,8 @@ mod tests {
         // A window descriptor of 1 GiB.
         let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 0, 0];
         assert_eq!(unpack(Encoding::Zstd, &frame, 1 << 20).expect_err("1 GiB").code, Code::TooLarge);
+        let grown = [pack(Encoding::Zstd, b"small"), pack(Encoding::Zstd, &b"large ".repeat(100_000))].concat();
+        assert_eq!(unpack(Encoding::Zstd, &grown, 1 << 20).expect("a larger window, later").len(), 5 + 600_000);
         let small_first = [&pack(Encoding::Zstd, b"small")[..], &frame].concat();
         assert_eq!(unpack(Encoding::Zstd, &small_first, 1 << 20).expect_err("1 GiB, later").code, Code::TooLarge);
     }

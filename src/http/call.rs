@@ -185,11 +185,10 @@ fn drain(app: &App, mut body: Body) {
 
 /// The text of a body without its byte order mark.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
-    if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
-        return Err(Error::new(
-            Code::UnsupportedType,
-            "body: expected the charset UTF-8, found a byte order mark of UTF-16",
-        ));
+    let marks: [&[u8]; 3] = [&[0xfe, 0xff], &[0xff, 0xfe], &[0, 0, 0xfe, 0xff]];
+    if marks.iter().any(|mark| bytes.starts_with(mark)) {
+        let text = "body: expected the charset UTF-8, found a byte order mark of UTF-16 or UTF-32";
+        return Err(Error::new(Code::UnsupportedType, text));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.iter().all(u8::is_ascii_whitespace) {

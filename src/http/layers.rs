@@ -4,13 +4,15 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::App;
 use super::log::Line;
 use super::reply::{Answering, Reply};
+use crate::auth;
 use crate::domain::hex;
 use crate::error::Error;
 
@@ -36,8 +38,9 @@ pub(super) fn clean_path<B>(mut request: axum::http::Request<B>) -> axum::http::
 /// Runs a call in a task of its own, which goes on when the client goes away, with a request id and one
 /// line in the log; a panic answers 500.
 pub(super) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let request_id = request_id(request.headers());
-    let line = Line::new(request_id.clone(), request.method().to_string(), request.uri().path().to_owned());
+    let request_id = request_id(&request);
+    let method = known_method(request.method());
+    let line = Line::new(request_id.clone(), method.to_owned(), request.uri().path().to_owned());
     let line = Arc::new(line);
     request.extensions_mut().insert(Arc::clone(&line));
     let answering = Answering::of(request.uri(), request.headers());
@@ -71,12 +74,22 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     response
 }
 
-/// The client's request id, if it is harmless; else a new one.
-fn request_id(headers: &HeaderMap) -> String {
+/// A method's name for the log; a client can make up any other.
+fn known_method(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// The client's request id, if it is harmless, and no token of header or query; else a new one.
+fn request_id(request: &Request) -> String {
+    let headers = request.headers();
     let sent = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let query = request.uri().query().unwrap_or_default();
     let harmless = |id: &&str| {
         (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && !(id.len() >= auth::MIN_TOKEN_CHARS && (authorization.contains(id) || query.contains(id)))
     };
     sent.filter(harmless).map_or_else(
         || {

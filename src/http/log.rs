@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::auth;
+
 /// What is known of a request when it ends.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -78,12 +80,20 @@ fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
+/// A path with `…` in the place of parts that are as long as a token.
+fn without_long_parts(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.len() < auth::MIN_TOKEN_CHARS { part } else { "…" });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 impl Line {
     /// Writes the line.
     pub(super) fn finish(&self, status: u16) {
         let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
         let Facts { error, error_text, cause, account_id, phases, counts } = facts;
         let (error_text, path) = (plain(&error_text), plain(&self.path));
+        // A path that does not exist may hold anything, a token too.
+        let path = if status == 404 { without_long_parts(&path) } else { path };
         let error_text = (!error_text.is_empty()).then_some(error_text);
         let cause = cause.map(|cause| plain(&cause));
         let worked = !phases.read.is_zero();

@@ -7,13 +7,12 @@ use std::time::Instant;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
 use super::App;
 use super::log::Line;
 use crate::config::HttpStatus;
-use crate::domain::rejection::redact;
 use crate::error::{Code, Error, chain};
 use crate::wire::answer::{self, Object, Value};
 use crate::wire::format::Format;
@@ -139,22 +138,12 @@ pub(super) async fn no_such_path(
 pub(super) async fn method_not_allowed(
     State(app): State<App>,
     Extension(line): Extension<Arc<Line>>,
-    method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let secret = query_token(&uri);
     let expected = if uri.path().starts_with("/health/") { "GET" } else { "POST" };
-    let text = redact(&format!("method: expected {expected}, found \"{method}\""), &secret);
+    let text = format!("method: expected {expected}");
     refuse(&app, &line, &uri, &headers, Error::new(Code::MethodNotAllowed, text))
-}
-
-fn query_token(uri: &Uri) -> String {
-    let query = uri.query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(key, _)| key == "token")
-        .map(|(_, token)| token.into_owned())
-        .unwrap_or_default()
 }
 
 fn refuse(app: &App, line: &Line, uri: &Uri, headers: &HeaderMap, error: Error) -> Response {

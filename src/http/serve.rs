@@ -1,5 +1,7 @@
 //! Accepts connections until it is told to stop, then lets running requests finish.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,6 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequestLayer;
 use tower::{Layer, Service};
@@ -21,13 +24,15 @@ use super::{App, layers, router};
 const MAX_CONNECTIONS: usize = 4096;
 /// Longest wait for a request's head, from its first byte or from the answer before.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait until a client takes the next bytes of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request, and most of a body that is read ahead, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Serves until `stop`; returns when the last request has ended, or at the deadline after it.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     let connections = GracefulShutdown::new();
-    let places = std::sync::Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let service = MapRequestLayer::new(layers::clean_path::<Body>).layer(router(&app));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { break };
@@ -77,15 +82,30 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let service = tower::util::MapRequest::new(service, |request: Request<Incoming>| request.map(Body::new));
+    let asked = Arc::new(AtomicBool::new(false));
+    let note = Arc::clone(&asked);
+    let service = tower::util::MapRequest::new(service, move |request: Request<Incoming>| {
+        note.store(true, Ordering::Relaxed);
+        request.map(Body::new)
+    });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT).max_header_list_size(64 << 10);
-    let connection =
-        builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+    // A client that does not read its answer holds it in memory.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let io = TokioIo::new(Box::pin(stream));
+    let connection = builder.serve_connection_with_upgrades(io, TowerToHyperService::new(service)).into_owned();
     let connection = connections.watch(connection);
     async move {
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let ended = match tokio::time::timeout(HEADER_TIMEOUT, &mut connection).await {
+            Ok(ended) => ended,
+            Err(_) if asked.load(Ordering::Relaxed) => connection.await,
+            // Nothing was asked yet: hyper itself would wait for the first bytes for ever.
+            Err(_) => return,
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
     }

@@ -1,6 +1,6 @@
 //! What changed in an order, from and to: the text of its events.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
@@ -38,9 +38,9 @@ pub(super) fn events(before: Option<&OrderState<'_>>, after: &OrderState<'_>, re
         let changes = json!({"status": from_to(json!(before.status), json!(after.status))});
         events.push(event("order.status_changed", None, changes));
     }
+    let stored: HashMap<&str, &LineState<'_>> = before.lines.iter().map(|line| (&*line.external_id, line)).collect();
     for line in &after.lines {
-        let stored = before.lines.iter().find(|stored| stored.external_id == line.external_id);
-        if let Some(stored) = stored
+        if let Some(stored) = stored.get(&*line.external_id)
             && stored.status != line.status
         {
             let changes = json!({"status": from_to(json!(stored.status), json!(line.status))});
@@ -115,7 +115,7 @@ fn line_changes(before: &[LineState<'_>], after: &[LineState<'_>]) -> Map<String
         ids.iter().filter(|id| others.contains(id)).cloned().collect()
     };
     let (stayed_before, stayed_after) = (stayed(&before_ids, &after_set), stayed(&after_ids, &before_set));
-    let by_id: std::collections::HashMap<_, _> = before.iter().map(|line| (&*line.external_id, line)).collect();
+    let by_id: HashMap<_, _> = before.iter().map(|line| (&*line.external_id, line)).collect();
     let mut differing = Map::new();
     for line in after {
         if let Some(stored) = by_id.get(&*line.external_id) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::PgConnection;
+use tokio::task::block_in_place;
 
 use crate::domain::batch::Head;
 use crate::domain::custom_fields::{Definition, EntityType, SentDefinition};
@@ -30,10 +31,11 @@ impl From<store::Error> for Failure {
 pub(super) async fn write(conn: &mut PgConnection, account_id: i64, head: &Head) -> Result<(), Failure> {
     if !head.definitions.is_empty() {
         let stored = store::definitions::read(conn, account_id, &EntityType::ALL).await?;
-        if !changed_definitions(&head.definitions, stored).map_err(Failure::Refused)?.is_empty() {
+        if !block_in_place(|| changed_definitions(&head.definitions, stored)).map_err(Failure::Refused)?.is_empty() {
             store::accounts::lock_definitions(conn, account_id).await?;
             let stored = store::definitions::read(conn, account_id, &EntityType::ALL).await?;
-            let changed = changed_definitions(&head.definitions, stored).map_err(Failure::Refused)?;
+            let changed =
+                block_in_place(|| changed_definitions(&head.definitions, stored)).map_err(Failure::Refused)?;
             store::definitions::write(conn, account_id, &changed.iter().collect::<Vec<_>>()).await?;
         }
     }

@@ -130,6 +130,8 @@ pub async fn migrate(options: &PgConnectOptions) -> std::result::Result<Migrated
     if encoding != "UTF8" {
         return Err(SetupError::Encoding(encoding));
     }
+    // Another server may start at the same moment; the lock goes with the connection.
+    conn.lock().await?;
     let before = version(&mut conn).await?;
     if before > known() {
         return Err(SetupError::Newer { found: before, known: known() });

@@ -1,9 +1,11 @@
 //! Custom values as `jsonb` holds them: numbers, booleans and strings, by the external id of their field.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::{Error, Result};
 use crate::domain::custom_fields::Value;
@@ -26,29 +28,30 @@ pub fn object(values: &Values<'_>) -> Json {
     Json::Object(values.iter().map(|(key, value)| (key.clone().into_owned(), to_json(value))).collect())
 }
 
-/// A stored value.
+/// A stored value, from its JSON text.
 ///
 /// # Errors
 /// It is none of the three kinds.
-pub fn from_json(table: &'static str, column: &'static str, json: Json) -> Result<Value> {
-    match json {
-        Json::String(text) => Ok(Value::Text(text)),
-        Json::Bool(bool) => Ok(Value::Bool(bool)),
-        Json::Number(number) => match Decimal::from_str_exact(&number.to_string()) {
-            Ok(number) => Ok(Value::Number(number.normalize())),
-            Err(_) => Err(Error::Corrupt { table, column, what: number.to_string() }),
-        },
-        other => Err(Error::Corrupt { table, column, what: other.to_string() }),
-    }
+pub fn from_text(table: &'static str, column: &'static str, json: &str) -> Result<Value> {
+    let value = match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(json).ok().map(Value::Text),
+        Some(b't' | b'f') => serde_json::from_str(json).ok().map(Value::Bool),
+        _ => Decimal::from_str_exact(json).ok().map(|number| Value::Number(number.normalize())),
+    };
+    value.ok_or_else(|| Error::Corrupt { table, column, what: json.to_owned() })
 }
 
-/// Stored values.
+/// Stored values, from their JSON text. Clients choose the keys, and `serde_json::Value` takes some keys for
+/// its own: so they are read into a map.
 ///
 /// # Errors
 /// They are no object of such values.
-pub fn values(table: &'static str, json: Json) -> Result<Values<'static>> {
+pub fn values(table: &'static str, json: &str) -> Result<Values<'static>> {
     let column = "custom_fields";
-    let Json::Object(object) = json else { return Err(Error::Corrupt { table, column, what: json.to_string() }) };
-    let object: Map<String, Json> = object;
-    object.into_iter().map(|(key, value)| Ok((Cow::Owned(key), from_json(table, column, value)?))).collect()
+    if json == "{}" {
+        return Ok(Values::new());
+    }
+    let object: BTreeMap<String, &RawValue> =
+        serde_json::from_str(json).map_err(|error| Error::Corrupt { table, column, what: error.to_string() })?;
+    object.into_iter().map(|(key, value)| Ok((Cow::Owned(key), from_text(table, column, value.get())?))).collect()
 }

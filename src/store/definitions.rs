@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 
 use super::{Error, Result, custom_values};
-use crate::domain::custom_fields::{Definition, EntityType, ValueType};
+use crate::domain::custom_fields::{Definition, EntityType, Labels, ValueType};
 use crate::domain::line_statuses::{LINE_STATUS_TYPES, LineStatus};
 
 /// The definitions of some entities.
@@ -17,7 +17,8 @@ pub async fn read(conn: &mut PgConnection, account_id: i64, entities: &[EntityTy
     let entities: Vec<&str> = entities.iter().map(|entity| entity.as_str()).collect();
     let rows = sqlx::query!(
         "-- definitions.read
-        select entity_type, external_id, value_type, name, required, default_value, enum_values
+        select entity_type, external_id, value_type, name, required,
+            default_value::text as default_value, enum_values::text as \"enum_values!\"
         from custom_fields where account_id = $1 and entity_type = any($2)",
         account_id,
         &entities as &[&str],
@@ -39,11 +40,11 @@ pub async fn read(conn: &mut PgConnection, account_id: i64, entities: &[EntityTy
                 external_id: row.external_id,
                 name: row.name,
                 required: row.required,
-                default: row
-                    .default_value
-                    .map(|json| custom_values::from_json(TABLE, "default_value", json))
-                    .transpose()?,
-                labels: labels(row.enum_values)?,
+                default: match row.default_value {
+                    Some(json) => Some(custom_values::from_text(TABLE, "default_value", &json)?),
+                    None => None,
+                },
+                labels: labels(&row.enum_values)?,
             })
         })
         .collect()
@@ -51,12 +52,14 @@ pub async fn read(conn: &mut PgConnection, account_id: i64, entities: &[EntityTy
 
 const TABLE: &str = "custom_fields";
 
-fn labels(json: Json) -> Result<BTreeMap<String, i64>> {
-    serde_json::from_value(json).map_err(|error| Error::Corrupt {
-        table: TABLE,
-        column: "enum_values",
-        what: error.to_string(),
-    })
+fn labels(json: &str) -> Result<Labels> {
+    let corrupt = |what| Error::Corrupt { table: TABLE, column: "enum_values", what };
+    let stored: BTreeMap<String, i64> = serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?;
+    let mut labels = Labels::default();
+    for (label, number) in stored {
+        labels.add(&label, number).map_err(|_| corrupt(format!("{label}: {number}")))?;
+    }
+    Ok(labels)
 }
 
 /// Creates or replaces definitions.

@@ -29,11 +29,11 @@ pub async fn read(
             Row,
             "-- orders.read
             select o.id, o.external_id, o.revision, o.profile, o.endpoint, o.status, o.total_price, o.currency,
-                o.delivery_cost, o.region, o.tags, o.custom_fields, o.create_time, o.update_time,
+                o.delivery_cost, o.region, o.tags, o.custom_fields::text as \"custom_fields!\", o.create_time, o.update_time,
                 l.external_id as \"line_external_id?\", l.product as \"product?\", l.sku as \"sku?\", l.status as \"line_status?\",
                 l.base_price_per_item as \"base_price_per_item?\", l.min_price_per_item as \"min_price_per_item?\",
                 l.final_price_per_item as \"final_price_per_item?\", l.count as \"count?\",
-                l.custom_fields as \"line_custom_fields?\"
+                l.custom_fields::text as \"line_custom_fields?\"
             from unnest($2::text[]) as k (external_id)
             -- `offset 0` keeps the look-ups as they are written: by key, one by one.
             join lateral (select * from orders o where o.account_id = $1 and o.external_id = k.external_id offset 0) o on true
@@ -62,7 +62,7 @@ struct Row {
     delivery_cost: Option<Decimal>,
     region: Option<String>,
     tags: Vec<String>,
-    custom_fields: Json,
+    custom_fields: String,
     create_time: OffsetDateTime,
     update_time: OffsetDateTime,
     line_external_id: Option<String>,
@@ -73,7 +73,7 @@ struct Row {
     min_price_per_item: Option<Decimal>,
     final_price_per_item: Option<Decimal>,
     count: Option<i32>,
-    line_custom_fields: Option<Json>,
+    line_custom_fields: Option<String>,
 }
 
 /// Puts the lines to their orders; the rows of an order follow each other.
@@ -107,7 +107,7 @@ fn order(row: Row) -> Result<StoredOrder<'static>> {
             delivery_cost: row.delivery_cost.map(|cost| cost.normalize()),
             region: row.region.map(Into::into),
             tags: row.tags.into_iter().map(Into::into).collect(),
-            custom_fields: custom_values::values("orders", row.custom_fields)?,
+            custom_fields: custom_values::values("orders", &row.custom_fields)?,
             create_time: row.create_time,
             update_time: row.update_time,
             lines: Vec::new(),
@@ -127,10 +127,7 @@ fn line(row: &mut Row) -> Result<Option<LineState<'static>>> {
         min_price_per_item: row.min_price_per_item.map(|price| price.normalize()),
         final_price_per_item: row.final_price_per_item.map(|price| price.normalize()),
         count: row.count.ok_or_else(|| missing("count"))?,
-        custom_fields: custom_values::values(
-            "order_lines",
-            row.line_custom_fields.take().ok_or_else(|| missing("custom_fields"))?,
-        )?,
+        custom_fields: custom_values::values("order_lines", row.line_custom_fields.as_deref().unwrap_or("{}"))?,
     }))
 }
 

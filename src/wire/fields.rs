@@ -9,7 +9,7 @@ use super::format::Format;
 use super::node::{Entry, Node, Text};
 use crate::domain::custom_fields::{EXPECTED_BOOL, EXPECTED_TIME, SentValue};
 use crate::domain::orders::SentValues;
-use crate::domain::place::Trail;
+use crate::domain::place::{Trail, clip};
 use crate::domain::rejection::{Problem, Rejection};
 use crate::domain::{MAX_KEY_CHARS, MAX_TEXT_CHARS, Patch, scalars};
 
@@ -32,23 +32,30 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// The value is no object, or has text between its elements.
     pub fn of(format: Format, node: &'n Node<'a>, trail: Trail<'n>) -> Result<Self, Rejection> {
-        let entries = match node {
-            Node::Object(object) => {
-                if let Some(stray) = &object.stray {
-                    return Err(Rejection::new(trail.place(), Problem::StrayText(stray.clone())));
-                }
-                object.entries.as_slice()
-            }
-            Node::List(items) if items.is_empty() => &[],
-            Node::Text(Text::Good(text)) if scalars::trimmed(text).is_empty() => &[],
-            other => {
-                return Err(Rejection::new(
-                    trail.place(),
-                    Problem::Expected { what: "an object", found: other.found() },
-                ));
-            }
+        match Self::with_stray(format, node, trail)? {
+            (fields, None) => Ok(fields),
+            (_, Some(stray)) => Err(stray),
+        }
+    }
+
+    /// The same, but text between the elements is told beside the fields.
+    ///
+    /// # Errors
+    /// The value is no object.
+    pub fn with_stray(
+        format: Format,
+        node: &'n Node<'a>,
+        trail: Trail<'n>,
+    ) -> Result<(Self, Option<Rejection>), Rejection> {
+        let refuse = |problem| Rejection::new(trail.place(), problem);
+        let (entries, stray): (&[Entry<'a>], _) = match node {
+            Node::Object(object) => (&object.entries, object.stray.as_ref()),
+            Node::List(items) if items.is_empty() => (&[], None),
+            Node::Text(Text::Good(text)) if scalars::trimmed(text).is_empty() => (&[], None),
+            other => return Err(refuse(Problem::Expected { what: "an object", found: other.found() })),
         };
-        Ok(Fields { format, entries, trail })
+        let stray = stray.map(|text| refuse(Problem::StrayText(clip(text).to_owned())));
+        Ok((Fields { format, entries, trail }, stray))
     }
 
     /// A refusal of a field.
@@ -282,12 +289,11 @@ impl<'n, 'a> Fields<'n, 'a> {
     pub fn custom_values(&self, key: &str, limit: usize) -> Result<SentValues<'a>, Rejection> {
         let mut values = SentValues::new();
         let Some(node) = self.last(key) else { return Ok(values) };
-        let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key))
-            .map_err(|rejection| Rejection { place: Trail::Field(&self.trail, key).place(), ..rejection })?;
+        let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key))?;
         for (name, node) in fields.free() {
             let name = match name {
                 Text::Good(name) => name.clone(),
-                Text::Bad(shown) => Cow::Owned(shown.clone()),
+                Text::Bad(shown) => return Err(fields.refuse(shown, Problem::Character(shown.clone()))),
             };
             match sent_value(self.format, node) {
                 Some(value) => values.insert(name, value),

@@ -8,7 +8,7 @@ use crate::domain::is_storable;
 use crate::domain::rejection::Found;
 
 /// A scalar's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Text<'a> {
     /// A text that can be stored.
     Good(Cow<'a, str>),
@@ -79,6 +79,9 @@ impl<'a> Text<'a> {
     }
 }
 
+/// As much of a bad text is kept, in bytes.
+const MAX_BAD_BYTES: usize = 8192;
+
 /// Builds a text from code points, of which some may be no characters.
 #[derive(Debug, Default)]
 pub(super) struct ShownText {
@@ -94,8 +97,11 @@ impl ShownText {
         }
     }
 
-    /// Adds a code point.
+    /// Adds a code point. A bad text is only shown, so that its beginning will do.
     pub(super) fn push(&mut self, code: u32) {
+        if self.bad && self.text.len() > MAX_BAD_BYTES {
+            return;
+        }
         match char::from_u32(code) {
             Some(c) if is_storable(c) => self.text.push(c),
             _ => {
@@ -117,7 +123,7 @@ impl Node<'_> {
     pub fn found(&self) -> Found {
         match self {
             Node::Nothing => Found::Nothing,
-            Node::Text(text) => Found::Text(text.shown().to_owned()),
+            Node::Text(text) => Found::text(text.shown()),
             Node::List(_) => Found::List,
             Node::Object(_) => Found::Object,
         }

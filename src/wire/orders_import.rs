@@ -213,7 +213,7 @@ fn enum_values(fields: &Fields<'_, '_>, key: &str, node: &Node<'_>) -> Result<Ve
     let mut last: Vec<(&Text<'_>, &Node<'_>)> = Vec::new();
     let mut places = HashMap::new();
     for (label, node) in object.free() {
-        let place = *places.entry(label.shown()).or_insert(last.len());
+        let place = *places.entry(label).or_insert(last.len());
         if place == last.len() {
             last.push((label, node));
         } else {
@@ -263,17 +263,9 @@ pub fn order<'a>(document: &Document<'a>, index: usize, item: &'a str, limits: &
         Ok(node) => node,
         Err(rejection) => return unusable(rejection),
     };
-    // Only text between its elements leaves an object that still says which order it is.
-    let entries_only = Node::Object(super::node::Object {
-        entries: if let Node::Object(object) = &node { object.entries.clone() } else { Vec::new() },
-        stray: None,
-    });
-    let (fields, stray) = match Fields::of(document.format, &node, trail) {
-        Ok(fields) => (fields, None),
-        Err(rejection) => match Fields::of(document.format, &entries_only, trail) {
-            Ok(fields) => (fields, Some(rejection)),
-            Err(_) => return unusable(rejection),
-        },
+    let (fields, stray) = match Fields::with_stray(document.format, &node, trail) {
+        Ok(fields) => fields,
+        Err(rejection) => return unusable(rejection),
     };
     let external_id = fields.required_key("external_id").unwrap_or_default();
     let order = match stray {
@@ -445,8 +437,7 @@ fn listed_profile(fields: &Fields<'_, '_>) -> Result<Option<Key>, Rejection> {
     if KEY_FIELDS.iter().any(is_sent) {
         return Ok(None);
     }
-    let profile = Fields::of(fields.format(), node, Trail::Field(&fields.trail, "profile"))
-        .map_err(|rejection| Rejection { place: Trail::Field(&fields.trail, "profile").place(), ..rejection })?;
+    let profile = Fields::of(fields.format(), node, Trail::Field(&fields.trail, "profile"))?;
     profile_id(&profile, &["profile", "profile_id"])
 }
 

@@ -108,7 +108,9 @@ impl Splitter<'_, '_> {
             },
             Event::Decl(declaration) => check_declaration(at, declaration),
             Event::DocType(_) => Err(Malformed::new(at, NO_DOCTYPE)),
-            Event::PI(instruction) if !is_name(instruction.target()) => {
+            Event::PI(instruction)
+                if !is_name(instruction.target()) || instruction.target().eq_ignore_ascii_case("xml") =>
+            {
                 Err(Malformed::new(at, "expected a name after \"<?\""))
             }
             Event::PI(_) | Event::Comment(_) | Event::Empty(_) | Event::Eof => Ok(()),
@@ -165,39 +167,64 @@ impl Splitter<'_, '_> {
     }
 }
 
+/// XML 1.0, production 23: version, encoding and standalone, in this order.
 fn check_declaration(at: usize, declaration: &BytesDecl<'_>) -> Result<(), Malformed> {
     if at != 0 {
         return Err(Malformed::new(at, "expected the XML declaration at the very start only"));
     }
-    if !declaration.version().is_ok_and(|version| version.starts_with("1.")) {
-        return Err(Malformed::new(at, "expected version 1.0 in the XML declaration"));
-    }
-    match declaration.encoding() {
-        None => Ok(()),
-        Some(Ok(name)) if name.eq_ignore_ascii_case("utf-8") || name.eq_ignore_ascii_case("utf8") => Ok(()),
-        Some(Ok(_)) => {
-            Err(Malformed { charset: true, ..Malformed::new(at, "expected the encoding UTF-8 in the XML declaration") })
+    let malformed = |_| Malformed::new(at, "expected a well-formed XML declaration");
+    let tag = BytesStart::from_content(&**declaration, "xml".len());
+    check_tag(&tag).map_err(malformed)?;
+    let mut known = ["version", "encoding", "standalone"].into_iter();
+    for attribute in tag.attributes().with_checks(false).flatten() {
+        if !known.any(|name| name == attribute.key.as_ref()) {
+            return Err(malformed(""));
         }
-        Some(Err(_)) => Err(Malformed::new(at, "expected a well-formed XML declaration")),
+        let value = &*attribute.value;
+        match attribute.key.as_ref() {
+            "version" if !value.starts_with("1.") => {
+                return Err(Malformed::new(at, "expected version 1.0 in the XML declaration"));
+            }
+            "encoding" if !value.eq_ignore_ascii_case("utf-8") && !value.eq_ignore_ascii_case("utf8") => {
+                let refused = Malformed::new(at, "expected the encoding UTF-8 in the XML declaration");
+                return Err(Malformed { charset: true, ..refused });
+            }
+            "standalone" if value != "yes" && value != "no" => return Err(malformed("")),
+            _ => {}
+        }
     }
+    if declaration.version().is_err() { Err(malformed("")) } else { Ok(()) }
 }
+
+/// More attributes than an element of any client has, and a bound on the memory that they take.
+const MAX_ATTRIBUTES: usize = 1000;
 
 /// A tag's name and attributes.
 fn check_tag(start: &BytesStart<'_>) -> Result<(), &'static str> {
     if !is_name(start.name().as_ref()) {
         return Err("expected the name of an element after \"<\"");
     }
-    if start.attributes_raw().is_empty() {
+    let raw = start.attributes_raw();
+    if raw.is_empty() {
         return Ok(());
     }
     let mut names = HashSet::new();
     for attribute in start.attributes().with_checks(false) {
         let attribute = attribute.map_err(|_| "expected attributes like name=\"value\"")?;
-        if !is_name(attribute.key.as_ref()) {
+        let name = attribute.key.into_inner();
+        if !is_name(name) {
             return Err("expected the name of an attribute");
         }
-        if !names.insert(attribute.key.as_ref().to_owned()) {
+        // The name is a part of the tag: what stands before it has to be a blank.
+        let before = (name.as_ptr() as usize).checked_sub(raw.as_ptr() as usize + 1);
+        if !before.and_then(|before| raw.get(before..=before)).is_some_and(is_blank) {
+            return Err("expected a blank before an attribute");
+        }
+        if !names.insert(name) {
             return Err("expected each attribute once");
+        }
+        if names.len() > MAX_ATTRIBUTES {
+            return Err("expected at most 1000 attributes");
         }
         if attribute.value.contains('<') {
             return Err("expected no \"<\" in an attribute");
@@ -405,6 +432,10 @@ mod tests {
             "<xml><!--",
             "<xml><![CDATA[",
             "</xml>",
+            "<xml a='1'b='2'/>",
+            "<xml><?XML?></xml>",
+            "<?xml version='1.0' eencoding='latin1'?><xml/>",
+            "<?xml encoding='UTF-8'?><xml/>",
         ] {
             assert!(split_error(text).is_some(), "{text}");
         }

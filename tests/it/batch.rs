@@ -137,9 +137,9 @@ async fn a_wrong_order_stops_everything_if_asked_to() {
 }
 
 /// Statements of an import: at most this many, …
-const CONSTANT: i64 = 12;
+const CONSTANT: i64 = 10;
 /// … and this many more for each started set of 2,000 orders.
-const PER_SET: i64 = 14;
+const PER_SET: i64 = 8;
 
 /// How many statements the database has run for the server.
 async fn statements(server: &TestServer) -> i64 {
@@ -168,7 +168,5 @@ async fn statements_grow_by_sets_of_orders() {
             assert!(ran <= CONSTANT + PER_SET * sets, "{seen:?}");
         }
     }
-    // The figures are no larger than they have to be: the last request needs most of them.
-    assert!(seen.len() == 12, "{seen:?}");
-    eprintln!("{seen:?}");
+    println!("{seen:?}");
 }

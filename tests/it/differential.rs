@@ -95,7 +95,7 @@ const ODD: &[&str] = &[
 ];
 const AMOUNTS: &[&str] = &["1", "10.5", "1e3", "0", "123456789012345678.123456", "007", " 2 "];
 const TIMES: &[&str] = &["2022-01-02", "2022-01-02 15:04:05", "2022-01-02T15:04:05.141Z", "2022-01-02T15:04:05+03:00"];
-const KEYS: &[&str] = &["size", "color", "when", "ok", "kind", "weight", "1 odd & key"];
+const KEYS: &[&str] = &["size", "color", "when", "ok", "kind", "weight", "1 odd & key", "$serde_json::private::Number"];
 const VALUES: &[&str] = &["1", "red", "2022-01-02", "true", "2.50", "-7", "", "L"];
 
 fn custom_values(random: &mut Random) -> Tree {

@@ -10,6 +10,7 @@ use reqwest::header::{ACCEPT, ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TY
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::db::run;
 use crate::support::server::{Answer, IMPORT, TOKEN, TestServer, answer};
 
 /// A small good order without a token.
@@ -203,6 +204,21 @@ async fn no_error_text_repeats_the_token() {
                 assert!(!found.contains(&token[..20]), "{found}");
                 assert!(found.contains("[token]"), "{found}");
             }
+        }
+    }
+    let odd = "Tok/en~With/Slash~1234@x.y";
+    tokens::create(conn, server.account_id, &auth::hash(odd), "", &[auth::MARKET.to_owned()], None)
+        .await
+        .expect("a token");
+    run(conn, "update accounts set unknown_profile = 'reject'").await;
+    for (field, value) in
+        [("custom_fields", format!("{{\"{}{odd}\":\"1\"}}", "x".repeat(41))), ("email", format!("\"{odd}\""))]
+    {
+        let order = format!("{},\"{field}\":{value}}}]}}", &JSON[1..JSON.len() - 3]);
+        let found = server.import("json", format!("{{\"token\":\"{odd}\",\"detail\":true,{order}")).await.body;
+        assert!(found.contains("[token]") && found.contains("failed"), "{found}");
+        for piece in ["Tok", "tok/", "Slash", "slash"] {
+            assert!(!found.replace("[token]", "").contains(piece), "{found}");
         }
     }
     let query = answer(
