@@ -51,8 +51,6 @@ pub fn is_role(name: &str) -> bool {
 pub struct Caller {
     /// The account that the token belongs to.
     pub account_id: i64,
-    /// The token's internal id.
-    pub token_id: i64,
     /// The names of its roles.
     pub roles: Vec<String>,
 }
@@ -123,9 +121,11 @@ pub fn mistyped(token: &str) -> bool {
 pub struct LastUsed(Mutex<HashMap<i64, OffsetDateTime>>);
 
 impl LastUsed {
-    /// Notes a use.
-    pub fn note(&self, token_id: i64, now: OffsetDateTime) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token_id, now);
+    /// Notes a use; the latest one counts.
+    pub fn note(&self, token_id: i64, at: OffsetDateTime) {
+        let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = uses.entry(token_id).or_insert(at);
+        *latest = at.max(*latest);
     }
 
     /// What was noted since the last time.

@@ -215,14 +215,16 @@ pub enum ConfigError {
         /// The setting.
         name: &'static str,
         /// What it takes.
-        expected: &'static str,
+        expected: String,
         /// What was given.
         found: String,
     },
 }
 
 /// Deepest nesting that a reader's stack is sure to bear.
-const MAX_MAX_DEPTH: usize = 200;
+const MAX_MAX_DEPTH: u64 = 200;
+/// Longest timeout that PostgreSQL takes, too: 24 days.
+const MAX_TIMEOUT_MS: u64 = i32::MAX as u64;
 
 impl Settings {
     /// The settings out of flags, environment and file.
@@ -249,14 +251,18 @@ impl Settings {
             max_custom_values: pick!(max_custom_values, 200),
             max_depth: positive("max_depth", pick!(max_depth, 64))?,
         };
-        if limits.max_depth > MAX_MAX_DEPTH {
-            let found = limits.max_depth.to_string();
-            return Err(ConfigError::Range { name: "max_depth", expected: "at most 200", found });
-        }
+        within("max_depth", limits.max_depth as u64, 1, MAX_MAX_DEPTH)?;
         let max_connections = pick!(max_connections, 16);
-        if max_connections < 2 {
-            let found = max_connections.to_string();
-            return Err(ConfigError::Range { name: "max_connections", expected: "at least 2", found });
+        within("max_connections", max_connections.into(), 2, 10_000)?;
+        let outbox_max_age_hours = pick!(outbox_max_age_hours, 720);
+        within("outbox_max_age_hours", outbox_max_age_hours.into(), 1, 1_000_000)?;
+        let timeout = |name, given: Option<u64>, default| {
+            within(name, given.unwrap_or(default), 1, MAX_TIMEOUT_MS).map(Duration::from_millis)
+        };
+        macro_rules! timeout {
+            ($name:ident, $default:expr) => {
+                timeout(stringify!($name), given.$name.or(file_given.$name), $default)?
+            };
         }
         Ok(Settings {
             database_url: common.database_url.or(file_common.database_url).filter(|url| !url.is_empty()),
@@ -267,22 +273,27 @@ impl Settings {
             http_status: pick!(http_status, HttpStatus::default()),
             max_inflight_bytes: positive("max_inflight_bytes", pick!(max_inflight_bytes, 256 << 20))?,
             limits,
-            body_idle_timeout: Duration::from_millis(pick!(body_idle_timeout_ms, 20_000)),
-            body_timeout: Duration::from_millis(pick!(body_timeout_ms, 300_000)),
-            lock_timeout: Duration::from_millis(pick!(lock_timeout_ms, 10_000)),
-            acquire_timeout: Duration::from_millis(pick!(acquire_timeout_ms, 10_000)),
+            body_idle_timeout: timeout!(body_idle_timeout_ms, 20_000),
+            body_timeout: timeout!(body_timeout_ms, 300_000),
+            lock_timeout: timeout!(lock_timeout_ms, 10_000),
+            acquire_timeout: timeout!(acquire_timeout_ms, 10_000),
             max_connections,
-            shutdown_timeout: Duration::from_millis(pick!(shutdown_timeout_ms, 30_000)),
-            outbox_max_age: Duration::from_secs(u64::from(pick!(outbox_max_age_hours, 720)) * 3600),
+            shutdown_timeout: timeout!(shutdown_timeout_ms, 30_000),
+            outbox_max_age: Duration::from_hours(outbox_max_age_hours.into()),
         })
     }
 }
 
 fn positive(name: &'static str, value: usize) -> Result<usize, ConfigError> {
-    if value == 0 {
-        return Err(ConfigError::Range { name, expected: "at least 1", found: "0".to_owned() });
+    within(name, value as u64, 1, u64::MAX).map(|_| value)
+}
+
+fn within(name: &'static str, value: u64, least: u64, most: u64) -> Result<u64, ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
     }
-    Ok(value)
+    let expected = if value < least { format!("at least {least}") } else { format!("at most {most}") };
+    Err(ConfigError::Range { name, expected, found: value.to_string() })
 }
 
 /// The settings of a file; its keys are the names of the flags, with underscores.

@@ -4,12 +4,12 @@
 //!
 //! ```text
 //! domain ← wire  ←─────────── http ← cli
-//! domain ← store ← import   ← http
+//! domain ← store ← import  ← http
 //! domain ← store ←─────────── http      (reads and one-row changes)
 //! ```
 //!
 //! `error`, `clock` and `config` are known to all and know nobody else. `auth` knows `domain`; `embedded`
-//! knows nobody and is known to `cli` alone; `telemetry` knows `config`. `wire` and `store` never know each
+//! knows nobody and is known to `cli` alone; `telemetry` knows `config`, `shutdown` nobody. `wire` and `store` never know each
 //! other. `http` alone knows axum, `store` alone holds queries, `cli` starts everything. A test reads the
 //! `use` lines and says what breaks this.
 

@@ -11,7 +11,7 @@ use crate::store::{self, accounts};
 const ACCOUNT: &str = "demo";
 const CURRENCIES: [&str; 3] = ["USD", "EUR", "RUB"];
 
-/// Sets the demo's account up, once; `fresh`: the database was empty before.
+/// Sets the demo's account up, once; `fresh`: the database may be marked if it has no accounts.
 pub(super) async fn set_up(pool: &PgPool, fresh: bool) -> anyhow::Result<()> {
     let mut transaction = store::connect::begin(pool).await?;
     let conn = &mut *transaction;

@@ -13,7 +13,6 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::http::App;
 use crate::store;
-use crate::store::connect::PoolSettings;
 
 /// How often the janitor writes down when tokens were used, and looks for old events.
 const JANITOR_INTERVAL: Duration = Duration::from_mins(1);
@@ -27,6 +26,13 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
         anyhow::bail!(
             "serve --demo: expected a loopback address to listen on, found {}: its token is public",
             settings.listen
+        );
+    }
+    if settings.max_inflight_bytes / 2 < settings.limits.max_body_bytes {
+        tracing::warn!(
+            max_inflight_bytes = settings.max_inflight_bytes,
+            max_body_bytes = settings.limits.max_body_bytes,
+            "a body of more than half of max_inflight_bytes is answered 503, unless its token is in header or query"
         );
     }
     let listener =
@@ -49,22 +55,18 @@ async fn run(
     stop: CancellationToken,
     database: &Database,
 ) -> anyhow::Result<()> {
-    let migrated = store::connect::migrate(&database.options).await?;
+    let migrated = tokio::select! {
+        migrated = store::connect::migrate(&database.options) => migrated?,
+        () = stop.cancelled() => return Ok(()),
+    };
     if migrated.after > migrated.before {
         tracing::info!(from = migrated.before, to = migrated.after, "the schema was brought up to date");
     }
-    let pool = store::connect::pool(
-        database.options.clone(),
-        PoolSettings {
-            max_connections: settings.max_connections,
-            acquire_timeout: settings.acquire_timeout,
-            lock_timeout: settings.lock_timeout,
-        },
-    );
+    let pool = store::connect::pool(database.options.clone(), &settings);
     let address = listener.local_addr().context("the listener's address")?;
     let clock = Clock::System;
     if demo {
-        demo::set_up(&pool, migrated.before == 0).await?;
+        demo::set_up(&pool, migrated.before == 0 || database.is_private()).await?;
         demo::print_how_to_try(address);
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
@@ -109,16 +111,21 @@ async fn prune(pool: &PgPool, clock: &Clock, max_age: Duration) -> store::Result
 
 /// Writes down when tokens were last used.
 async fn note_uses(app: &App, pool: &PgPool) {
-    let uses = app.last_used().take();
+    let mut uses: Vec<_> = app.last_used().take().into_iter().collect();
     if uses.is_empty() {
         return;
     }
-    let (ids, times): (Vec<_>, Vec<_>) = uses.into_iter().unzip();
+    // In one order, so that two servers never wait for each other in a circle.
+    uses.sort_unstable();
+    let (ids, times): (Vec<_>, Vec<_>) = uses.iter().copied().unzip();
     let noted = async {
         let mut conn = store::connect::acquire(pool).await?;
         store::tokens::note_uses(&mut conn, &ids, &times).await
     };
     if let Err(error) = noted.await {
-        tracing::warn!(%error, "when tokens were last used was not written down");
+        tracing::warn!(%error, "when tokens were last used was not written down; the next try is in a minute");
+        for (id, at) in uses {
+            app.last_used().note(id, at);
+        }
     }
 }

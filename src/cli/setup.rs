@@ -127,6 +127,9 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
                     "role: expected market, orders:read, orders:write, catalog:read or catalog:write, found {role:?}"
                 );
             }
+            if !name.is_empty() {
+                key("name", &name)?;
+            }
             let expires_at = match &expires_at {
                 Some(text) => Some(
                     scalars::time(text)

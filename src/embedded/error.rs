@@ -10,7 +10,7 @@ use super::{PATH_LIMIT, SILENCE};
 
 /// Why there is no private Postgres.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "the messages tell what the fields are")]
+#[expect(missing_docs, reason = "the messages tell what the fields are")]
 pub enum EmbeddedError {
     /// There are no programs to make a cluster with.
     #[error(

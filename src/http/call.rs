@@ -140,7 +140,7 @@ pub(super) async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Lin
     drop(conn);
     app.last_used.note(row.id, now);
     line.note(|facts| facts.account_id = Some(row.account_id));
-    let caller = Caller { account_id: row.account_id, token_id: row.id, roles: row.roles };
+    let caller = Caller { account_id: row.account_id, roles: row.roles };
     if caller.has(role) { Ok(caller) } else { Err(Error::new(Code::Forbidden, auth::lacks(role))) }
 }
 
@@ -209,7 +209,7 @@ pub(super) fn body_format(answering: &Answering, document: &Document<'_>) -> Res
     if answering.query.is_some() {
         return Ok(None);
     }
-    match crate::wire::orders_import::early_text(document, "format")? {
+    match document.early_text("format")? {
         None => Ok(None),
         Some(Text::Good(name)) => named(&name).map(Some),
         Some(Text::Bad(shown)) => Err(wrong_format(Problem::Character(shown))),

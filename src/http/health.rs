@@ -38,6 +38,6 @@ pub(super) async fn ready(
 }
 
 async fn ping(app: &App) -> store::Result<()> {
-    let mut transaction = store::connect::begin(&app.pool).await?;
-    store::connect::ping(&mut transaction).await
+    let mut conn = store::connect::acquire(&app.pool).await?;
+    store::connect::ping(&mut conn).await
 }

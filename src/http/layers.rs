@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderName, HeaderValue, Method, Uri};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -26,9 +26,11 @@ const MAX_REQUEST_ID_CHARS: usize = 64;
 pub(super) fn clean_path<B>(mut request: axum::http::Request<B>) -> axum::http::Request<B> {
     let path = request.uri().path();
     if path.contains("//") || (path.len() > 1 && path.ends_with('/')) {
-        let clean = path.split('/').filter(|part| !part.is_empty()).fold(String::new(), |path, part| path + "/" + part);
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        let clean = parts.fold(String::new(), |path, part| path + "/" + part);
+        let clean = if clean.is_empty() { "/" } else { &clean };
         let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-        if let Ok(uri) = format!("/{}{query}", clean.trim_start_matches('/')).parse::<Uri>() {
+        if let Ok(uri) = format!("{clean}{query}").parse::<Uri>() {
             *request.uri_mut() = uri;
         }
     }
@@ -53,7 +55,12 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
         line.finish(response.status().as_u16());
         response
     });
-    let mut response = call.await.unwrap_or_default();
+    let mut response = call.await.unwrap_or_else(|_| {
+        // Only a panic while an answer is written comes here.
+        let mut response = Response::new(r#"{"error":500,"error_text":"the server failed"}"#.into());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -51,7 +51,7 @@ pub(super) struct Counts {
 /// The line of one request; it is written also if the client went away.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub request_id: String,
+    request_id: String,
     method: String,
     path: String,
     start: Instant,

@@ -40,9 +40,9 @@ pub struct Shared {
     demo: bool,
     last_used: LastUsed,
     inflight: Inflight,
-    /// Calls at work at once: each needs a connection and a tree of its body.
+    /// Calls at work at once: each holds a decoded batch, and needs a connection.
     work: Semaphore,
-    /// Imports whose bodies are read; they run to their end.
+    /// Connections, calls and what outlives them: a stop waits for all of it.
     tasks: TaskTracker,
 }
 

@@ -83,7 +83,7 @@ impl<'a> Decoding<'a> {
         if let Ok(body_format) = &body_format {
             *format = answering.format(*body_format, Some(request_format));
         }
-        let in_body = schema::early_text(&document, "token").map_err(|rejection| bad_request(&rejection, ""))?;
+        let in_body = document.early_text("token").map_err(|rejection| bad_request(&rejection, ""))?;
         let split_time = start.elapsed();
         let Known { mut presented, caller } = known;
         let caller = call::caller(app, &mut presented, caller, in_body, Role::OrdersWrite, line).await?;

@@ -57,11 +57,9 @@ impl Reply<'_> {
     pub(super) fn respond(self, app: &App, line: &Line, format: Format) -> Response {
         let start = Instant::now();
         let row = self.code.row();
-        let status = match (row.always_status, app.settings.http_status) {
-            (false, HttpStatus::Ok | HttpStatus::Rest) if row.number == 0 => StatusCode::OK,
-            (false, HttpStatus::Ok) => StatusCode::OK,
-            _ => StatusCode::from_u16(row.number).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        };
+        let as_200 = row.number == 0 || (!row.always_status && app.settings.http_status == HttpStatus::Ok);
+        let status = if as_200 { Ok(StatusCode::OK) } else { StatusCode::from_u16(row.number) };
+        let status = status.expect("the numbers of the table are HTTP statuses");
         let envelope =
             [("error", Value::Int(row.number.into())), ("error_text", Value::Text(Cow::Borrowed(self.text.as_str())))];
         let answer: Object<'_> = envelope.into_iter().chain(self.fields).collect();

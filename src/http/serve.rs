@@ -28,6 +28,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request, and most of a body that is read ahead, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
+/// Largest head of an HTTP/2 request, in bytes.
+const MAX_H2_HEADER_BYTES: u32 = 64 << 10;
 
 /// Serves until `stop`; returns when the last request has ended, or at the deadline after it.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
@@ -35,7 +37,11 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let service = MapRequestLayer::new(layers::clean_path::<Body>).layer(router(&app));
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = places.clone().acquire_owned() => place,
+        };
+        let Ok(place) = place else { break };
         let stream = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
@@ -90,7 +96,11 @@ where
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEADER_TIMEOUT).max_header_list_size(64 << 10);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEADER_TIMEOUT)
+        .max_header_list_size(MAX_H2_HEADER_BYTES);
     // A client that does not read its answer holds it in memory.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));

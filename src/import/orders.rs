@@ -146,12 +146,15 @@ async fn ready_orders<'o, 'a>(
     let good = || request.orders.iter().filter_map(|decoded| decoded.order.as_ref().ok());
     let references = store::references::read(conn, request.account_id, &check::wanted(good())).await?;
     let products = if references.reject_products {
-        Some(store::catalogue::known_products(conn, request.account_id, &check::products(good())).await?)
+        Some(
+            store::catalogue::known_products(conn, request.account_id, &check::products(good()), request.orders.len())
+                .await?,
+        )
     } else {
         None
     };
     let skus = if references.reject_skus {
-        Some(store::catalogue::known_skus(conn, request.account_id, &check::skus(good())).await?)
+        Some(store::catalogue::known_skus(conn, request.account_id, &check::skus(good()), request.orders.len()).await?)
     } else {
         None
     };
@@ -255,10 +258,7 @@ async fn lock<'a>(
         for group in changed.iter_mut().filter(|group| !inserted.contains_key(group.key)) {
             let stored =
                 stored.remove(group.key).ok_or(store::Error::TryAgain("an order was deleted by another request"))?;
-            let outcomes = group
-                .decide_again(stored, ready, rules)
-                .map_err(|_| store::Error::TryAgain("an order no longer fits what another request stored"))?;
-            answers.note(outcomes);
+            answers.note(group.decide_again(stored, ready, rules).map_err(store::Error::TryAgain)?);
         }
         Ok(())
     })
@@ -295,8 +295,8 @@ async fn write(
         }));
     }
     store::orders::update(conn, account_id, &updated).await?;
-    store::orders::delete_lines(conn, account_id, &gone).await?;
-    store::orders::write_lines(conn, account_id, &lines).await?;
+    store::orders::delete_lines(conn, account_id, &gone, orders).await?;
+    store::orders::write_lines(conn, account_id, &lines, orders).await?;
     store::outbox::write(conn, account_id, &events, orders, now).await
 }
 

@@ -22,11 +22,13 @@ pub(super) struct Group<'o, 'a> {
     pub events: Vec<Event>,
     /// The orders of the request that were accepted, by their places in the list of ready ones.
     pub members: Vec<usize>,
+    /// One was refused: that holds only for what was stored before.
+    pub refused: bool,
 }
 
 impl<'o, 'a> Group<'o, 'a> {
     fn new(key: &'o str, stored: Option<StoredOrder<'a>>) -> Self {
-        Group { key, stored, after: None, events: Vec::new(), members: Vec::new() }
+        Group { key, stored, after: None, events: Vec::new(), members: Vec::new(), refused: false }
     }
 
     /// Applies one order as if it came alone; nothing changes if it is refused.
@@ -46,19 +48,27 @@ impl<'o, 'a> Group<'o, 'a> {
     }
 
     /// Decides the group again from what is stored now, under its lock.
+    ///
+    /// # Errors
+    /// Why the whole has to be run again: an order is refused now, or was refused for what is no longer stored.
     pub(super) fn decide_again(
         &mut self,
         stored: StoredOrder<'a>,
         ready: &[Ready<'_, 'a>],
         rules: &Rules<'_>,
-    ) -> Result<Vec<(usize, Outcome)>, Rejection> {
+    ) -> Result<Vec<(usize, Outcome)>, &'static str> {
+        if self.refused && self.stored.as_ref() != Some(&stored) {
+            return Err("an order that was refused in part was changed by another request");
+        }
         let members = std::mem::take(&mut self.members);
-        *self = Group { members, ..Group::new(self.key, Some(stored)) };
-        let mut outcomes = Vec::with_capacity(self.members.len());
-        for member in self.members.clone() {
+        let mut outcomes = Vec::with_capacity(members.len());
+        *self = Group::new(self.key, Some(stored));
+        for member in members {
             let ready = &ready[member];
-            let outcome = self.apply(ready, ready.profile.unwrap_or_default(), rules)?;
-            outcomes.push((ready.index, outcome));
+            let profile = ready.profile.expect("an accepted order has its profile");
+            let outcome = self.apply(ready, profile, rules);
+            outcomes.push((ready.index, outcome.map_err(|_| "an order no longer fits what another request stored")?));
+            self.members.push(member);
         }
         Ok(outcomes)
     }
@@ -66,7 +76,7 @@ impl<'o, 'a> Group<'o, 'a> {
 
 /// What one pass over a request decided.
 pub(super) struct Plan<'o, 'a> {
-    /// One group for each order that was accepted.
+    /// One group for each external id, with those whose orders were all refused.
     pub groups: Vec<Group<'o, 'a>>,
     /// What became of each ready order, by its place in the request.
     pub outcomes: Vec<(usize, Outcome)>,
@@ -95,6 +105,7 @@ pub(super) fn plan<'o, 'a>(
             groups[at].members.push(number);
             Ok(outcome)
         });
+        groups[at].refused |= outcome.is_err();
         outcomes.push((ready.index, outcome.unwrap_or_else(Outcome::Failed)));
     }
     Plan { groups, outcomes }

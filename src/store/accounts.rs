@@ -115,7 +115,8 @@ pub async fn create_channel(
     let done = sqlx::query!(
         "-- channels.create
         with made as (
-            insert into profile_databases (account_id, name) values ($1, $3)
+            insert into profile_databases (account_id, name) select $1, $3
+            where not exists (select from channels where account_id = $1 and external_id = $2)
             on conflict (account_id, name) do nothing returning id
         ), base as (
             select id from made union all select id from profile_databases where account_id = $1 and name = $3

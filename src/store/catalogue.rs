@@ -6,36 +6,54 @@ use sqlx::PgConnection;
 
 use super::{Result, sets};
 
-/// Which of these products the account has.
+/// Which of these products, of so many orders, the account has.
 ///
 /// # Errors
 /// The database failed; so for all functions here.
-pub async fn known_products(conn: &mut PgConnection, account_id: i64, ids: &[&str]) -> Result<HashSet<String>> {
-    let rows = sqlx::query_scalar!(
-        "-- products.known
-        select external_id from products where account_id = $1 and external_id = any($2)",
-        account_id,
-        ids as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().collect())
+pub async fn known_products(
+    conn: &mut PgConnection,
+    account_id: i64,
+    ids: &[&str],
+    orders: usize,
+) -> Result<HashSet<String>> {
+    let mut known = HashSet::new();
+    for ids in sets(ids, orders) {
+        let rows = sqlx::query_scalar!(
+            "-- products.known
+            select external_id from products where account_id = $1 and external_id = any($2)",
+            account_id,
+            ids as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        known.extend(rows);
+    }
+    Ok(known)
 }
 
-/// Which of these SKUs the account has.
+/// Which of these SKUs, of so many orders, the account has.
 ///
 /// # Errors
 /// See [`known_products`].
-pub async fn known_skus(conn: &mut PgConnection, account_id: i64, ids: &[&str]) -> Result<HashSet<String>> {
-    let rows = sqlx::query_scalar!(
-        "-- skus.known
-        select external_id from skus where account_id = $1 and external_id = any($2)",
-        account_id,
-        ids as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().collect())
+pub async fn known_skus(
+    conn: &mut PgConnection,
+    account_id: i64,
+    ids: &[&str],
+    orders: usize,
+) -> Result<HashSet<String>> {
+    let mut known = HashSet::new();
+    for ids in sets(ids, orders) {
+        let rows = sqlx::query_scalar!(
+            "-- skus.known
+            select external_id from skus where account_id = $1 and external_id = any($2)",
+            account_id,
+            ids as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        known.extend(rows);
+    }
+    Ok(known)
 }
 
 /// Makes stubs of the products of so many orders that are not there; `ids` sorted, each once.

@@ -8,22 +8,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 use super::{Error, Result};
+use crate::config::Settings;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a connection may rest before it is tested.
 const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
-
-/// How connections are made and waited for.
-#[derive(Debug, Clone, Copy)]
-pub struct PoolSettings {
-    /// Connections at once.
-    pub max_connections: u32,
-    /// Longest wait for a free one.
-    pub acquire_timeout: Duration,
-    /// Longest wait for a lock, in each statement.
-    pub lock_timeout: Duration,
-}
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +53,7 @@ pub enum SetupError {
 
 /// A pool whose connections give up on locks in time.
 #[must_use]
-pub fn pool(options: PgConnectOptions, settings: PoolSettings) -> PgPool {
+pub fn pool(options: PgConnectOptions, settings: &Settings) -> PgPool {
     let lock_timeout = settings.lock_timeout.as_millis().to_string();
     PgPoolOptions::new()
         .max_connections(settings.max_connections)
@@ -158,10 +148,16 @@ fn known() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// The schema's version; 0 for an empty database.
+/// The schema's version; 0 for a database without one.
 async fn version(conn: &mut PgConnection) -> std::result::Result<i64, SetupError> {
     let table = &MIGRATIONS.table_name;
-    conn.ensure_migrations_table(table).await?;
+    let exists = sqlx::query_scalar!(
+        "-- connection.has_schema\nselect to_regclass($1) is not null as \"exists!\"",
+        table.as_ref()
+    );
+    if !exists.fetch_one(&mut *conn).await? {
+        return Ok(0);
+    }
     let applied = conn.list_applied_migrations(table).await?;
     Ok(applied.iter().map(|migration| migration.version).max().unwrap_or_default())
 }

@@ -17,7 +17,9 @@ pub fn to_json(value: &Value) -> Json {
     match value {
         Value::Text(text) => Json::String(text.clone()),
         // Exact: a number is written as its digits.
-        Value::Number(number) => serde_json::from_str(&number.to_string()).unwrap_or(Json::Null),
+        Value::Number(number) => {
+            serde_json::from_str(&number.to_string()).expect("a decimal is written as a JSON number")
+        }
         Value::Bool(bool) => Json::Bool(*bool),
     }
 }

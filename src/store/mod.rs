@@ -1,8 +1,8 @@
 //! All SQL: one file for each subject, functions over one connection, so that whoever owns the
 //! transaction decides what is in it.
 //!
-//! Statements work on sets of at most [`SET`] rows' worth of orders, name one account, are checked at
-//! compile time, and begin with a comment that names them. Never enters: HTTP, formats, decisions.
+//! Statements work on sets of at most [`SET`] orders' worth of rows, name one account (but for tokens and the
+//! janitor), are checked at compile time, and begin with a comment that names them. Never enters: HTTP, formats, decisions.
 
 pub mod accounts;
 pub mod catalogue;
@@ -59,8 +59,9 @@ impl From<sqlx::Error> for Error {
             (_, Some("40001")) => Error::TryAgain("serialization failure"),
             (_, Some("40P01")) => Error::TryAgain("deadlock"),
             (_, Some("55P03")) => Error::LockTimeout(error),
-            // 57P01 to 57P03: the server stops or starts; 53300: no connection left; 53100: disk full.
-            (_, Some("57P01" | "57P02" | "57P03" | "53300" | "53100")) => Error::Unavailable(error),
+            // 57P01 to 57P05: the server stops or starts; 53300: no connection left; 53100: disk full; 25006: it
+            // became a standby.
+            (_, Some("57P01" | "57P02" | "57P03" | "57P05" | "53300" | "53100" | "25006")) => Error::Unavailable(error),
             (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_), _) => {
                 Error::Unavailable(error)
             }
@@ -78,11 +79,10 @@ impl From<Error> for crate::error::Error {
         match error {
             Error::Unavailable(_) => Failure::unavailable("the database is away").caused_by(error),
             Error::TryAgain(_) => {
-                Failure::unavailable("other requests kept changing the same orders; send the same again")
-                    .caused_by(error)
+                Failure::unavailable("other requests kept changing the same data; send the same again").caused_by(error)
             }
             Error::LockTimeout(_) => {
-                Failure::unavailable("another request holds the same orders; send the same again").caused_by(error)
+                Failure::unavailable("another request holds the same data; send the same again").caused_by(error)
             }
             Error::Corrupt { .. } | Error::Other(_) => Failure::internal(error),
         }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{Error, Result, SET, custom_values};
+use super::{Error, Result, SET, custom_values, sets};
 use crate::domain::orders::{LineState, OrderState, StoredOrder};
 
 /// Separates tags on their way to the database: no text that is stored can hold it.
@@ -319,13 +319,17 @@ impl<'s> LineColumns<'s> {
     }
 }
 
-/// Inserts lines of new orders and inserts or replaces lines of locked ones, a set of orders at a time.
-/// The lines of an order follow each other.
+/// Inserts lines of new orders and inserts or replaces lines of locked ones, of so many orders.
 ///
 /// # Errors
 /// The database failed.
-pub async fn write_lines(conn: &mut PgConnection, account_id: i64, lines: &[PlacedLine<'_, '_>]) -> Result<()> {
-    for lines in sets_of_orders(lines, |line| line.order_id) {
+pub async fn write_lines(
+    conn: &mut PgConnection,
+    account_id: i64,
+    lines: &[PlacedLine<'_, '_>],
+    orders: usize,
+) -> Result<()> {
+    for lines in sets(lines, orders) {
         let columns = LineColumns::of(lines);
         sqlx::query!(
             "-- order_lines.write
@@ -357,17 +361,22 @@ pub async fn write_lines(conn: &mut PgConnection, account_id: i64, lines: &[Plac
     Ok(())
 }
 
-/// Deletes lines of locked orders, by order and external id. The locks keep the rows where they are.
+/// Deletes lines of so many locked orders, by order and external id. The locks keep the rows where they are.
 ///
 /// # Errors
 /// The database failed.
-pub async fn delete_lines(conn: &mut PgConnection, account_id: i64, lines: &[(i64, &str)]) -> Result<()> {
-    for lines in sets_of_orders(lines, |(order_id, _)| *order_id) {
+pub async fn delete_lines(
+    conn: &mut PgConnection,
+    account_id: i64,
+    lines: &[(i64, &str)],
+    orders: usize,
+) -> Result<()> {
+    for lines in sets(lines, orders) {
         let order_ids: Vec<i64> = lines.iter().map(|(order_id, _)| *order_id).collect();
         let external_ids: Vec<&str> = lines.iter().map(|(_, external_id)| *external_id).collect();
         sqlx::query!(
             "-- order_lines.delete
-            delete from order_lines where ctid = any (array(
+            delete from order_lines where account_id = $1 and ctid = any (array(
                 select l.ctid from unnest($2::bigint[], $3::text[]) as k (order_id, external_id)
                 join lateral (select l.ctid from order_lines l where l.account_id = $1 and l.order_id = k.order_id
                     and l.external_id = k.external_id offset 0) l on true))",
@@ -379,25 +388,4 @@ pub async fn delete_lines(conn: &mut PgConnection, account_id: i64, lines: &[(i6
         .await?;
     }
     Ok(())
-}
-
-/// Cuts rows into sets that each hold the rows of at most [`SET`] orders.
-fn sets_of_orders<T>(mut rows: &[T], order_of: impl Fn(&T) -> i64) -> Vec<&[T]> {
-    let mut sets = Vec::new();
-    while !rows.is_empty() {
-        let mut orders = 0;
-        let mut last = None;
-        let end = rows.iter().position(|row| {
-            let order = order_of(row);
-            if last != Some(order) {
-                orders += 1;
-                last = Some(order);
-            }
-            orders > SET
-        });
-        let (set, rest) = rows.split_at(end.unwrap_or(rows.len()));
-        sets.push(set);
-        rows = rest;
-    }
-    sets
 }

@@ -48,7 +48,7 @@ pub async fn find(
         .fetch_all(&mut *conn)
         .await?;
         for row in rows {
-            let place = usize::try_from(row.place - 1).unwrap_or_default();
+            let place = usize::try_from(row.place - 1).expect("places count from 1");
             found.push((first + place, row.profile));
         }
         first += identities.len();

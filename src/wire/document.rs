@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::format::Format;
-use super::node::{self, Node, Unreadable};
+use super::node::{self, Node, Text, Unreadable};
+use crate::domain::place::Place;
+use crate::domain::rejection::{Found, Problem, Rejection};
 
 /// A field of the root that a call reads.
 #[derive(Debug, Clone, Copy)]
@@ -105,5 +107,22 @@ impl<'a> Document<'a> {
     /// See [`node::read`].
     pub fn read(&self, item: &'a str, max_values: usize) -> Result<Node<'a>, Unreadable> {
         node::read(self.format, item, max_values)
+    }
+
+    /// A text field of the root that is read before everything else: `token` or `format`.
+    ///
+    /// # Errors
+    /// It is a list or an object.
+    pub fn early_text(&self, name: &'static str) -> Result<Option<Text<'a>>, Rejection> {
+        let Some(field) = self.field(name) else { return Ok(None) };
+        let found = match self.read(field.whole, 2) {
+            Ok(Node::Nothing) => return Ok(None),
+            Ok(Node::Text(text)) => return Ok(Some(text).filter(|text| !text.is_empty())),
+            Ok(Node::List(items)) if self.format == Format::Xml && items.is_empty() => return Ok(None),
+            Ok(node) => node.found(),
+            Err(_) if field.is_list && self.format == Format::Json => Found::List,
+            Err(_) => Found::Object,
+        };
+        Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a text", found }))
     }
 }

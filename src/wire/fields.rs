@@ -64,15 +64,16 @@ impl<'n, 'a> Fields<'n, 'a> {
         Rejection::new(Trail::Field(&self.trail, key).place(), problem)
     }
 
-    /// The last value of a field; a null is none.
-    fn last(&self, key: &str) -> Option<&'n Node<'a>> {
+    /// The value of a field, the last one if it is there twice; a null is none.
+    #[must_use]
+    pub fn node(&self, key: &str) -> Option<&'n Node<'a>> {
         let entry = self.entries.iter().rev().find(|entry| matches!(&entry.key, Text::Good(name) if name == key))?;
         (entry.node != Node::Nothing).then_some(&entry.node)
     }
 
     /// A scalar's text, which may be empty.
     fn scalar(&self, key: &str, what: &'static str) -> Result<Option<Cow<'a, str>>, Rejection> {
-        match self.last(key) {
+        match self.node(key) {
             None => Ok(None),
             Some(Node::Text(Text::Good(text))) => Ok(Some(text.clone())),
             Some(Node::Text(Text::Bad(shown))) => Err(self.refuse(key, Problem::Character(shown.clone()))),
@@ -195,15 +196,6 @@ impl<'n, 'a> Fields<'n, 'a> {
         Ok(set(self.converted(key, "an integer from 0 to 2147483647", count)?))
     }
 
-    /// A 64-bit integer that has to be there.
-    ///
-    /// # Errors
-    /// It is missing, or no such integer.
-    pub fn required_integer(&self, key: &str) -> Result<i64, Rejection> {
-        set(self.converted(key, "a 64-bit integer", scalars::integer)?)
-            .ok_or_else(|| self.refuse(key, Problem::Required))
-    }
-
     /// The items of a list; `None` if it is absent.
     ///
     /// # Errors
@@ -218,7 +210,7 @@ impl<'n, 'a> Fields<'n, 'a> {
                 _ => Some(items),
             });
         }
-        match self.last(key) {
+        match self.node(key) {
             None => Ok(None),
             Some(Node::List(items)) => Ok(Some(items.iter().collect())),
             Some(Node::Text(text)) if text.is_empty() => Ok(Some(Vec::new())),
@@ -265,19 +257,13 @@ impl<'n, 'a> Fields<'n, 'a> {
         wrong.map_or(Ok(Some(texts)), Err)
     }
 
-    /// An object inside this one; `None` if it is absent.
-    #[must_use]
-    pub fn node(&self, key: &str) -> Option<&'n Node<'a>> {
-        self.last(key)
-    }
-
     /// The format that the object was read from.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The keys and values of an object with free keys, each key once: the last one counts.
+    /// The keys and values of an object with free keys, in the order of the document, repeated ones included.
     pub fn free(&self) -> impl Iterator<Item = (&'n Text<'a>, &'n Node<'a>)> {
         self.entries.iter().map(|entry| (entry.free_key.as_ref().unwrap_or(&entry.key), &entry.node))
     }
@@ -288,7 +274,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// It is no object, or holds too many values.
     pub fn custom_values(&self, key: &str, limit: usize) -> Result<SentValues<'a>, Rejection> {
         let mut values = SentValues::new();
-        let Some(node) = self.last(key) else { return Ok(values) };
+        let Some(node) = self.node(key) else { return Ok(values) };
         let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key))?;
         for (name, node) in fields.free() {
             let name = match name {

@@ -46,12 +46,10 @@ impl Format {
     pub fn accepted(accept: &str) -> Option<Self> {
         let (mut json, mut xml) = (0, 0);
         for item in accept.split(',') {
-            let mut parts = item.split(';').map(str::trim);
-            let q = |parts: std::str::Split<'_, char>| thousandths(parts);
-            let range = parts.next().unwrap_or_default().to_ascii_lowercase();
-            match range.as_str() {
-                "application/json" => json = json.max(q(item.split(';'))),
-                "application/xml" | "text/xml" => xml = xml.max(q(item.split(';'))),
+            let (range, parameters) = item.split_once(';').unwrap_or((item, ""));
+            match range.trim().to_ascii_lowercase().as_str() {
+                "application/json" => json = json.max(thousandths(parameters)),
+                "application/xml" | "text/xml" => xml = xml.max(thousandths(parameters)),
                 _ => {}
             }
         }
@@ -64,8 +62,9 @@ impl Format {
 }
 
 /// The `q` of a media range, in thousandths; 1000 where there is none that can be read.
-fn thousandths(parameters: std::str::Split<'_, char>) -> u32 {
+fn thousandths(parameters: &str) -> u32 {
     parameters
+        .split(';')
         .filter_map(|parameter| parameter.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
         .and_then(|(_, q)| q.trim().parse::<f32>().ok())

@@ -34,27 +34,6 @@ pub fn wanted(limits: &Limits) -> [Wanted; 9] {
     ]
 }
 
-/// A text field of the root that is read before everything else: `token` or `format`.
-///
-/// # Errors
-/// It is a list or an object.
-pub fn early_text<'a>(document: &Document<'a>, name: &'static str) -> Result<Option<Text<'a>>, Rejection> {
-    let Some(field) = document.field(name) else { return Ok(None) };
-    match document.read(field.whole, 2) {
-        Ok(Node::Nothing) => Ok(None),
-        Ok(Node::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Ok(Node::List(items)) if document.format == Format::Xml && items.is_empty() => Ok(None),
-        other => {
-            let found = match other {
-                Ok(node) => node.found(),
-                Err(_) if field.is_list && document.format == Format::Json => Found::List,
-                Err(_) => Found::Object,
-            };
-            Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a text", found }))
-        }
-    }
-}
-
 /// The orders of a request, as slices of its document.
 ///
 /// # Errors

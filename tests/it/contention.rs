@@ -126,7 +126,7 @@ async fn a_lock_that_is_not_had_in_time_answers_503() {
             .text()
             .await
             .expect("a body")
-            .starts_with("{\"error\":503,\"error_text\":\"another request holds the same orders")
+            .starts_with("{\"error\":503,\"error_text\":\"another request holds the same data")
     );
     crate::support::db::run(conn, "rollback").await;
     assert!(server.import("json", changed).await.body.contains("updated"));

@@ -1,6 +1,7 @@
 //! The server, through its door: HTTP in, answer and stored state out, on a real PostgreSQL.
 //!
-//! `script/test` runs it. A failed test keeps its database and prints its name.
+//! `script/test` runs it. A failed test prints the name of its database; `ORDERGATE_KEEP=1 script/test` leaves the
+//! cluster running, to be looked at.
 
 mod batch;
 mod cases;

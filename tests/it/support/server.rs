@@ -8,7 +8,6 @@ use ordergate::auth;
 use ordergate::clock::Clock;
 use ordergate::config::{Common, Given, Settings};
 use ordergate::http::App;
-use ordergate::store::connect::PoolSettings;
 use ordergate::store::{accounts, connect, tokens};
 use reqwest::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
@@ -57,14 +56,7 @@ impl TestServer {
     /// A server on a database; the account is set up if it is not there.
     pub(crate) async fn on(db: TestDb, given: Given) -> Self {
         let settings = settings(&given);
-        let pool = connect::pool(
-            db.options.clone(),
-            PoolSettings {
-                max_connections: settings.max_connections,
-                acquire_timeout: settings.acquire_timeout,
-                lock_timeout: settings.lock_timeout,
-            },
-        );
+        let pool = connect::pool(db.options.clone(), &settings);
         let account_id = set_up(&db).await;
         let clock = Clock::Held(Arc::new(AtomicI64::new(NOW_MICROS)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
