@@ -136,7 +136,7 @@ impl LastUsed {
 }
 
 /// The tokens of one request, from up to three places, which have to agree.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Presented(Option<String>);
 
 /// Two tokens in one request that are not the same.

@@ -2,11 +2,14 @@
 //! (contract, section 1).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
+use http_body_util::BodyExt as _;
+use tokio::sync::SemaphorePermit;
+use tokio::task::block_in_place;
 
 use super::App;
 use super::body::{self, Bounds, Encoding};
@@ -14,10 +17,12 @@ use super::inflight::Hold;
 use super::log::Line;
 use super::reply::{Answering, media_type};
 use crate::auth::{self, Caller, Disagree, Presented, Role};
+use crate::config::Limits;
+use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
 use crate::error::{Code, Error};
 use crate::store;
-use crate::wire::document::{Document, Malformed};
+use crate::wire::document::{Document, Malformed, Wanted};
 use crate::wire::format::Format;
 use crate::wire::node::Text;
 
@@ -26,7 +31,7 @@ pub(super) struct Received {
     /// The body, unpacked.
     pub bytes: Vec<u8>,
     /// Its bytes count as in memory as long as this lives.
-    pub hold: Hold,
+    _hold: Hold,
     /// Its format.
     pub format: Format,
     /// The token of header and query, if there is one.
@@ -128,7 +133,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<Format>, Error> {
 }
 
 /// Who a token belongs to, if it is good and has the role.
-pub(super) async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
+async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
     let unknown = || Error::new(Code::Unauthorized, "token: expected a known one that is neither revoked nor expired");
     let public = token == auth::DEMO_TOKEN && !app.demo;
     if public || auth::mistyped(token) {
@@ -162,14 +167,13 @@ async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Res
         None => Format::sniffed(&bytes)
             .ok_or_else(|| Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")))?,
     };
-    Ok(Received { bytes, hold, format, presented, caller })
+    Ok(Received { bytes, _hold: hold, format, presented, caller })
 }
 
 /// Reads on for a while and throws away, so that a client that still sends can read the answer.
 fn drain(app: &App, mut body: Body) {
-    use http_body_util::BodyExt as _;
     let mut left = 2 * app.settings.limits.max_body_bytes;
-    let wait = app.settings.body_idle_timeout.min(std::time::Duration::from_secs(5));
+    let wait = app.settings.body_idle_timeout.min(Duration::from_secs(5));
     app.tasks.spawn(async move {
         let reading = async {
             while let Some(Ok(frame)) = body.frame().await {
@@ -183,8 +187,67 @@ fn drain(app: &App, mut body: Body) {
     });
 }
 
+/// What a call reads: its role, the root fields of its schema, and which of them has too many items.
+pub(super) struct Reads<'r> {
+    pub role: Role,
+    pub wanted: &'r [Wanted],
+    pub too_many: fn(&Document<'_>, &Limits) -> Option<Rejection>,
+}
+
+/// A request that is well-formed, and whose caller may make it.
+pub(super) struct Understood<'a> {
+    pub document: Document<'a>,
+    pub caller: Caller,
+    /// The request's token, which no text repeats.
+    pub secret: String,
+    /// The call is at work as long as this lives.
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Understood<'_> {
+    /// The failure of a field of the root.
+    pub(super) fn refuse(&self, rejection: &Rejection) -> Error {
+        Error::new(Code::BadRequest, rejection.text(&self.secret))
+    }
+}
+
+/// Splits a body, finds its caller and checks its sizes; `format` becomes what the body asks for.
+pub(super) async fn understand<'a>(
+    app: &'a App,
+    received: &'a Received,
+    reads: &Reads<'_>,
+    answering: &Answering,
+    format: &mut Format,
+    line: &Arc<Line>,
+) -> Result<Understood<'a>, Error> {
+    let permit = tokio::time::timeout(app.settings.acquire_timeout, app.work.acquire()).await;
+    let Ok(Ok(permit)) = permit else {
+        return Err(Error::unavailable("too many requests at once; send the same again"));
+    };
+    let limits = &app.settings.limits;
+    let start = Instant::now();
+    let text = text(&received.bytes)?;
+    let split = || Document::split(received.format, text, reads.wanted, limits.max_depth);
+    let document = block_in_place(split).map_err(|fault| malformed(&fault, text))?;
+    line.note(|facts| facts.phases.decode = start.elapsed());
+    let body_format = body_format(answering, &document);
+    if let Ok(body_format) = &body_format {
+        *format = answering.format(*body_format, Some(received.format));
+    }
+    let in_body = document.early_text("token").map_err(|rejection| Error::new(Code::BadRequest, rejection.text("")))?;
+    let mut presented = received.presented.clone();
+    let caller = caller(app, &mut presented, received.caller.clone(), in_body, reads.role, line).await?;
+    let secret = presented.token().unwrap_or_default().to_owned();
+    if let Some(rejection) = (reads.too_many)(&document, limits) {
+        return Err(Error::new(Code::TooLarge, rejection.text(&secret)));
+    }
+    let understood = Understood { document, caller, secret, _permit: permit };
+    check_query_format(answering).and(body_format).map_err(|rejection| understood.refuse(&rejection))?;
+    Ok(understood)
+}
+
 /// The text of a body without its byte order mark.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
+fn text(bytes: &[u8]) -> Result<&str, Error> {
     let marks: [&[u8]; 3] = [&[0xfe, 0xff], &[0xff, 0xfe], &[0, 0, 0xfe, 0xff]];
     if marks.iter().any(|mark| bytes.starts_with(mark)) {
         let text = "body: expected the charset UTF-8, found a byte order mark of UTF-16 or UTF-32";
@@ -199,13 +262,13 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Error> {
 }
 
 /// The failure of a document that is not well-formed.
-pub(super) fn malformed(malformed: &Malformed, text: &str) -> Error {
+fn malformed(malformed: &Malformed, text: &str) -> Error {
     let code = if malformed.charset { Code::UnsupportedType } else { Code::BadRequest };
     Error::new(code, malformed.text(text))
 }
 
 /// The format that the body asks for, if no query did; not yet an error if it names none.
-pub(super) fn body_format(answering: &Answering, document: &Document<'_>) -> Result<Option<Format>, Rejection> {
+fn body_format(answering: &Answering, document: &Document<'_>) -> Result<Option<Format>, Rejection> {
     if answering.query.is_some() {
         return Ok(None);
     }
@@ -217,7 +280,7 @@ pub(super) fn body_format(answering: &Answering, document: &Document<'_>) -> Res
 }
 
 /// The format that the query asks for has to be one.
-pub(super) fn check_query_format(answering: &Answering) -> Result<(), Rejection> {
+fn check_query_format(answering: &Answering) -> Result<(), Rejection> {
     answering.query.as_deref().map_or(Ok(()), |name| named(name).map(drop))
 }
 
@@ -226,11 +289,11 @@ fn named(name: &str) -> Result<Format, Rejection> {
 }
 
 fn wrong_format(problem: Problem) -> Rejection {
-    Rejection::new(crate::domain::place::Place::default().field("format"), problem)
+    Rejection::new(Place::default().field("format"), problem)
 }
 
 /// The caller, by the token of header, query or body, which have to agree.
-pub(super) async fn caller(
+async fn caller(
     app: &App,
     presented: &mut Presented,
     known: Option<Caller>,

@@ -6,19 +6,19 @@ use std::time::Instant;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use tokio::task::block_in_place;
 
 use super::App;
-use super::call::{self, Received};
+use super::call::{self, Reads, Understood};
 use super::log::{Counts, Line};
 use super::reply::{Answering, Reply};
-use crate::auth::{Caller, Role};
+use crate::auth::Role;
 use crate::domain::batch::{Decoded, Head};
 use crate::domain::rejection::Rejection;
-use crate::error::{Code, Error};
+use crate::error::Code;
 use crate::import::orders::Import;
 use crate::import::report::{Item, Outcome, Report};
 use crate::wire::answer::{Object, Value};
-use crate::wire::document::Document;
 use crate::wire::format::Format;
 use crate::wire::orders_import as schema;
 
@@ -34,86 +34,26 @@ pub(super) async fn import(
         Err(error) => return Reply::from(error).respond(&app, &line, answering.format(None, None)),
     };
     let mut format = answering.format(None, Some(received.format));
-    let Received { bytes, hold, format: request_format, presented, caller } = received;
-    let known = Known { presented, caller };
-    let response = match Decoding::of(&app, &answering, &bytes, request_format, known, &mut format, &line).await {
-        Ok(decoding) => run(&app, &line, &decoding, format).await,
+    let wanted = schema::wanted(&app.settings.limits);
+    let reads = Reads { role: Role::OrdersWrite, wanted: &wanted, too_many: schema::too_many };
+    match call::understand(&app, &received, &reads, &answering, &mut format, &line).await {
+        Ok(understood) => run(&app, &line, &understood, format).await,
         Err(error) => Reply::from(error).respond(&app, &line, format),
-    };
-    drop(hold);
-    response
-}
-
-/// What header and query said of the caller.
-struct Known {
-    presented: crate::auth::Presented,
-    caller: Option<Caller>,
-}
-
-/// A request that was understood.
-struct Decoding<'a> {
-    caller: Caller,
-    secret: String,
-    head: Head,
-    orders: Vec<Decoded<'a>>,
-    _permit: tokio::sync::SemaphorePermit<'a>,
-}
-
-impl<'a> Decoding<'a> {
-    /// Splits, authorizes and decodes a body; `format` becomes what the body asks for.
-    async fn of(
-        app: &'a App,
-        answering: &Answering,
-        bytes: &'a [u8],
-        request_format: Format,
-        known: Known,
-        format: &mut Format,
-        line: &Arc<Line>,
-    ) -> Result<Self, Error> {
-        let permit = tokio::time::timeout(app.settings.acquire_timeout, app.work.acquire()).await;
-        let Ok(Ok(permit)) = permit else {
-            return Err(Error::unavailable("too many requests at once; send the same again"));
-        };
-        let limits = &app.settings.limits;
-        let start = Instant::now();
-        let text = call::text(bytes)?;
-        let split = || Document::split(request_format, text, &schema::wanted(limits), limits.max_depth);
-        let document = tokio::task::block_in_place(split).map_err(|fault| call::malformed(&fault, text))?;
-        let body_format = call::body_format(answering, &document);
-        if let Ok(body_format) = &body_format {
-            *format = answering.format(*body_format, Some(request_format));
-        }
-        let in_body = document.early_text("token").map_err(|rejection| bad_request(&rejection, ""))?;
-        let split_time = start.elapsed();
-        let Known { mut presented, caller } = known;
-        let caller = call::caller(app, &mut presented, caller, in_body, Role::OrdersWrite, line).await?;
-        let secret = presented.token().unwrap_or_default().to_owned();
-        if let Some(rejection) = schema::too_many(&document, limits) {
-            return Err(Error::new(Code::TooLarge, rejection.text(&secret)));
-        }
-        let refuse = |rejection: Rejection| bad_request(&rejection, &secret);
-        call::check_query_format(answering).map_err(refuse)?;
-        body_format.map_err(refuse)?;
-        let start = Instant::now();
-        let head = schema::head(&document, limits).map_err(refuse)?;
-        let slices = schema::orders(&document).map_err(refuse)?;
-        let decode = |(index, slice): (usize, &&'a str)| schema::order(&document, index, slice, limits);
-        let orders = tokio::task::block_in_place(|| slices.iter().enumerate().map(decode).collect());
-        line.note(|facts| facts.phases.decode = split_time + start.elapsed());
-        Ok(Decoding { caller, secret, head, orders, _permit: permit })
     }
 }
 
-fn bad_request(rejection: &Rejection, secret: &str) -> Error {
-    Error::new(Code::BadRequest, rejection.text(secret))
-}
-
-/// Imports and replies.
-async fn run(app: &App, line: &Arc<Line>, decoding: &Decoding<'_>, format: Format) -> Response {
-    let Decoding { caller, secret, head, orders, .. } = decoding;
+/// Decodes, imports and replies.
+async fn run(app: &App, line: &Arc<Line>, understood: &Understood<'_>, format: Format) -> Response {
+    let secret = &understood.secret;
+    let decoded = decode(app, line, understood);
+    let (head, orders) = match &decoded {
+        Ok((head, orders)) => (head, orders),
+        Err(rejection) => return Reply::from(understood.refuse(rejection)).respond(app, line, format),
+    };
     let now = app.clock.now();
     let start = Instant::now();
-    let request = Import { account_id: caller.account_id, head, orders, now, limits: &app.settings.limits, secret };
+    let account_id = understood.caller.account_id;
+    let request = Import { account_id, head, orders, now, limits: &app.settings.limits, secret };
     let report = match crate::import::orders::import(&app.pool, &request).await {
         Ok(report) => report,
         Err(error) => return Reply::from(error).respond(app, line, format),
@@ -124,7 +64,7 @@ async fn run(app: &App, line: &Arc<Line>, decoding: &Decoding<'_>, format: Forma
         facts.counts = Some(counts(&report));
     });
     let render = Instant::now();
-    let fields = tokio::task::block_in_place(|| vec![("result", Value::List(items(&report, head.detail, secret)))]);
+    let fields = block_in_place(|| vec![("result", Value::List(items(&report, head.detail, secret)))]);
     let reply = match first_failure(&report) {
         Some(rejection) => Reply::refused(Code::BadRequest, rejection.text(secret), fields),
         None => Reply::done(fields),
@@ -132,6 +72,19 @@ async fn run(app: &App, line: &Arc<Line>, decoding: &Decoding<'_>, format: Forma
     let response = reply.respond(app, line, format);
     line.note(|facts| facts.phases.render = render.elapsed());
     response
+}
+
+/// The typed call: everything at the root, and each order by itself.
+fn decode<'a>(app: &App, line: &Line, understood: &Understood<'a>) -> Result<(Head, Vec<Decoded<'a>>), Rejection> {
+    let (document, limits) = (&understood.document, &app.settings.limits);
+    let start = Instant::now();
+    let decoded = block_in_place(|| {
+        let head = schema::head(document, limits)?;
+        let slices = schema::orders(document)?.iter().enumerate();
+        Ok((head, slices.map(|(index, slice)| schema::order(document, index, slice, limits)).collect()))
+    });
+    line.note(|facts| facts.phases.decode += start.elapsed());
+    decoded
 }
 
 /// Why the request was stopped, if it was.

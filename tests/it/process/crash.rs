@@ -17,6 +17,7 @@ async fn a_server_killed_during_an_import_leaves_all_of_it_or_nothing() {
     assert!(import(&server, "whole-").await, "an import without a kill is answered");
     let whole = begun.elapsed();
     assert_all_or_nothing(&dir, "whole-", true).await;
+    let (mut none, mut all) = (0, 0);
     for round in 0..ROUNDS {
         let prefix = format!("r{round}-");
         // From at once to past the end: a whole run takes less on a warm server.
@@ -26,8 +27,10 @@ async fn a_server_killed_during_an_import_leaves_all_of_it_or_nothing() {
             signal("KILL", dir.postmaster().expect("PostgreSQL outlives a killed server"));
         }
         server = start(&dir);
-        assert_all_or_nothing(&dir, &prefix, answered).await;
+        let counted = if assert_all_or_nothing(&dir, &prefix, answered).await { &mut all } else { &mut none };
+        *counted += 1;
     }
+    assert!(none > 0 && all > 0, "the kills come before and after the commit: {none} times nothing, {all} times all");
     assert!(import(&server, "last-").await, "after all that, imports go on");
     assert_all_or_nothing(&dir, "last-", true).await;
     assert_eq!(server.stop().code, Some(0), "a server that took PostgreSQL up stops it");
@@ -61,7 +64,8 @@ async fn import(server: &Process, prefix: &str) -> bool {
     true
 }
 
-async fn assert_all_or_nothing(dir: &DataDir, prefix: &str, answered: bool) {
+/// Whether all is there; else nothing is.
+async fn assert_all_or_nothing(dir: &DataDir, prefix: &str, answered: bool) -> bool {
     let conn = &mut dir.connect().await;
     // One statement, so that all counts are of one moment.
     let found = text(
@@ -78,4 +82,5 @@ async fn assert_all_or_nothing(dir: &DataDir, prefix: &str, answered: bool) {
     let all = format!("{ORDERS} {} 0", ORDERS * LINES);
     let fits = found == all || (found == "0 0 0" && !answered);
     assert!(fits, "{prefix}: expected all or nothing (answered: {answered}), found orders, lines, orphans: {found}");
+    found == all
 }
