@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
@@ -49,9 +49,13 @@ impl Database {
     }
 
     async fn start(settings: &Settings, demo: bool) -> anyhow::Result<Self> {
+        let dir = data_dir(settings, demo);
+        if settings.data_dir.is_none() && dir.is_relative() {
+            bail!("data-dir: expected a home directory to put it into, found none: say --data-dir DIR");
+        }
         // Some for psql and for commands, beside the server's own.
         let max_connections = (settings.max_connections + 10).to_string();
-        let started = Embedded::start(&data_dir(settings, demo), &[("max_connections", &max_connections)]).await?;
+        let started = Embedded::start(&dir, &[("max_connections", &max_connections)]).await?;
         Ok(Database { options: options(started.place()), private: true, started: Some(started) })
     }
 

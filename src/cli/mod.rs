@@ -244,7 +244,7 @@ pub fn run() -> anyhow::Result<()> {
         _ => ("warn", false, &Given::default()),
     };
     let settings = Settings::resolve(common, given)?;
-    crate::telemetry::start(&settings, log).context("log: expected a filter like info or ordergate=debug")?;
+    crate::telemetry::start(&settings, log).context("log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         match command {

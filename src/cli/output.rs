@@ -1,5 +1,8 @@
 //! How results are printed: a table for people, JSON for scripts.
 
+use std::io::Write as _;
+
+use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
 /// How results are printed.
@@ -14,14 +17,14 @@ pub(super) enum Output {
 
 impl Output {
     /// Prints rows; every row has as many cells as there are columns.
-    pub(super) fn rows(self, columns: &[&str], rows: &[Vec<Json>]) {
+    pub(super) fn rows(self, columns: &[&str], rows: &[Vec<Json>]) -> anyhow::Result<()> {
         match self {
             Output::Json => {
                 let object = |row: &Vec<Json>| {
                     let fields = columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), cell.clone()));
                     Json::Object(fields.collect::<Map<_, _>>())
                 };
-                println!("{}", Json::Array(rows.iter().map(object).collect()));
+                print(&Json::Array(rows.iter().map(object).collect()).to_string())
             }
             Output::Text => {
                 let head = columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
@@ -30,21 +33,28 @@ impl Output {
                 let width =
                     |column: usize| texts.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
                 let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+                let mut lines = Vec::new();
                 for row in &texts {
                     let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-                    println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+                    lines.push(cells.collect::<Vec<_>>().join("  ").trim_end().to_owned());
                 }
+                print(&lines.join("\n"))
             }
         }
     }
 
     /// Prints what a command did: a sentence, or an object.
-    pub(super) fn done(self, sentence: &str, object: &Json) {
+    pub(super) fn done(self, sentence: &str, object: &Json) -> anyhow::Result<()> {
         match self {
-            Output::Text => println!("{sentence}"),
-            Output::Json => println!("{object}"),
+            Output::Text => print(sentence),
+            Output::Json => print(&object.to_string()),
         }
     }
+}
+
+/// Prints a line, or says why it could not: standard output may be closed or full.
+pub(super) fn print(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("standard output")
 }
 
 fn text(cell: &Json) -> String {

@@ -35,8 +35,9 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
             "a body of more than half of max_inflight_bytes is answered 503, unless its token is in header or query"
         );
     }
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("listen on {}", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("listen on {} (--listen names another address)", settings.listen))?;
     let stop = crate::shutdown::on_signal().context("signals")?;
     let database = tokio::select! {
         database = Database::for_server(&settings, demo) => database?,

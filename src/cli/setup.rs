@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection};
 
 use super::database::Database;
-use super::output::Output;
+use super::output::{Output, print};
 use super::{
     AccountCommand, ChannelCommand, Command, CurrencyCommand, OfAccount, OrderStatusCommand, PolicyCommand,
     RegionCommand, TokenCommand, TouchpointCommand,
@@ -52,7 +52,7 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
         let migrated = connect::migrate(&database.options).await?;
         if matches!(command, Command::Migrate) {
             let sentence = format!("the schema is at version {}, it was at {}", migrated.after, migrated.before);
-            output.done(&sentence, &json!({"before": migrated.before, "after": migrated.after}));
+            output.done(&sentence, &json!({"before": migrated.before, "after": migrated.after}))?;
             return Ok(());
         }
     }
@@ -95,7 +95,7 @@ fn made(output: Output, what: &str, id: &str, is_new: bool) -> anyhow::Result<()
     if !is_new {
         bail!("{what}: {id:?} is there already");
     }
-    output.done(&format!("{what} {id} is there now"), &json!({"external_id": id}));
+    output.done(&format!("{what} {id} is there now"), &json!({"external_id": id}))?;
     Ok(())
 }
 
@@ -104,7 +104,7 @@ async fn account(conn: &mut PgConnection, output: Output, command: AccountComman
         AccountCommand::Create { name } => {
             let id = accounts::create(conn, key("account", &name)?).await?;
             let Some(id) = id else { bail!("account: {name:?} is there already") };
-            output.done(&format!("account {name} is there now"), &json!({"name": name, "id": id}));
+            output.done(&format!("account {name} is there now"), &json!({"name": name, "id": id}))?;
         }
         AccountCommand::List => {
             let rows: Vec<_> = accounts::list(conn)
@@ -112,7 +112,7 @@ async fn account(conn: &mut PgConnection, output: Output, command: AccountComman
                 .into_iter()
                 .map(|account| vec![json!(account.name), json!(account.id)])
                 .collect();
-            output.rows(&["name", "id"], &rows);
+            output.rows(&["name", "id"], &rows)?;
         }
     }
     Ok(())
@@ -137,14 +137,22 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
                 ),
                 None => None,
             };
+            if let Some(at) = expires_at.filter(|at| *at <= Clock::System.now()) {
+                bail!("expires-at: expected a time to come, found {}", scalars::time_text(at));
+            }
             let value = if value_stdin { taken_over(conn).await? } else { auth::generate().context("random bytes")? };
             let id = tokens::create(conn, account.id, &auth::hash(&value), &name, &roles, expires_at).await?;
             let Some(id) = id else { bail!("token: it is there already; one that was revoked stays so") };
-            match (output, value_stdin) {
+            let shown = match (output, value_stdin) {
                 (_, true) => output.done(&format!("token {id} was taken over"), &json!({"id": id})),
-                (Output::Text, false) => println!("{value}"),
-                (Output::Json, false) => output.done("", &json!({"id": id, "token": value})),
+                (Output::Text, false) => print(&value),
+                (Output::Json, false) => print(&json!({"id": id, "token": value}).to_string()),
+            };
+            if shown.is_err() {
+                // Nobody has seen it.
+                tokens::revoke(conn, account.id, id, Clock::System.now()).await?;
             }
+            shown?;
         }
         TokenCommand::List { of } => {
             let account = find(conn, &of).await?;
@@ -162,7 +170,7 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
                 ]
             };
             let rows: Vec<_> = tokens::list(conn, account.id).await?.into_iter().map(row).collect();
-            output.rows(&["id", "name", "roles", "created_at", "expires_at", "revoked_at", "last_used_at"], &rows);
+            output.rows(&["id", "name", "roles", "created_at", "expires_at", "revoked_at", "last_used_at"], &rows)?;
         }
         TokenCommand::Revoke { of, id } => {
             let account = find(conn, &of).await?;
@@ -171,7 +179,7 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
                     "token: expected one of the account's that is not revoked, found {id}; see `ordergate token list`"
                 );
             }
-            output.done(&format!("token {id} is revoked"), &json!({"id": id}));
+            output.done(&format!("token {id} is revoked"), &json!({"id": id}))?;
         }
     }
     Ok(())
@@ -202,15 +210,15 @@ async fn channel(conn: &mut PgConnection, output: Output, command: ChannelComman
         }
         ChannelCommand::List { of } => {
             let account = find(conn, &of).await?;
-            pairs(output, ["external_id", "database"], accounts::list_channels(conn, account.id).await?);
+            pairs(output, ["external_id", "database"], accounts::list_channels(conn, account.id).await?)?;
         }
     }
     Ok(())
 }
 
-fn pairs(output: Output, columns: [&str; 2], rows: Vec<(String, String)>) {
+fn pairs(output: Output, columns: [&str; 2], rows: Vec<(String, String)>) -> anyhow::Result<()> {
     let rows: Vec<_> = rows.into_iter().map(|(a, b)| vec![json!(a), json!(b)]).collect();
-    output.rows(&columns, &rows);
+    output.rows(&columns, &rows)
 }
 
 async fn touchpoint(conn: &mut PgConnection, output: Output, command: TouchpointCommand) -> anyhow::Result<()> {
@@ -226,7 +234,7 @@ async fn touchpoint(conn: &mut PgConnection, output: Output, command: Touchpoint
         }
         TouchpointCommand::List { of } => {
             let account = find(conn, &of).await?;
-            pairs(output, ["external_id", "channel"], accounts::list_touchpoints(conn, account.id).await?);
+            pairs(output, ["external_id", "channel"], accounts::list_touchpoints(conn, account.id).await?)?;
         }
     }
     Ok(())
@@ -250,13 +258,13 @@ async fn currency(conn: &mut PgConnection, output: Output, command: CurrencyComm
                 }
             }
             transaction.commit().await?;
-            output.done(&format!("currency {} is there now", codes.join(", ")), &json!({"codes": codes}));
+            output.done(&format!("there now: {}", codes.join(", ")), &json!({"codes": codes}))?;
         }
         CurrencyCommand::List { of } => {
             let account = find(conn, &of).await?;
             let rows: Vec<_> =
                 accounts::list_currencies(conn, account.id).await?.into_iter().map(|code| vec![json!(code)]).collect();
-            output.rows(&["code"], &rows);
+            output.rows(&["code"], &rows)?;
         }
     }
     Ok(())
@@ -273,7 +281,7 @@ async fn region(conn: &mut PgConnection, output: Output, command: RegionCommand)
         }
         RegionCommand::List { of } => {
             let account = find(conn, &of).await?;
-            pairs(output, ["external_id", "name"], accounts::list_regions(conn, account.id).await?);
+            pairs(output, ["external_id", "name"], accounts::list_regions(conn, account.id).await?)?;
         }
     }
     Ok(())
@@ -293,7 +301,7 @@ async fn order_status(conn: &mut PgConnection, output: Output, command: OrderSta
             let own = accounts::list_order_statuses(conn, account.id).await?;
             let built_in = BUILT_IN_ORDER_STATUSES.iter().map(|status| vec![json!(status), json!(true)]);
             let rows: Vec<_> = built_in.chain(own.iter().map(|status| vec![json!(status), json!(false)])).collect();
-            output.rows(&["external_id", "built_in"], &rows);
+            output.rows(&["external_id", "built_in"], &rows)?;
         }
     }
     Ok(())
@@ -318,6 +326,5 @@ async fn policy(conn: &mut PgConnection, output: Output, command: PolicyCommand)
         ("unknown_product", account.unknown_product),
         ("unknown_sku", account.unknown_sku),
     ];
-    pairs(output, ["policy", "value"], policies.map(|(name, value)| (name.to_owned(), value)).to_vec());
-    Ok(())
+    pairs(output, ["policy", "value"], policies.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }

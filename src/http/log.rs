@@ -20,6 +20,8 @@ pub(super) struct Facts {
     pub phases: Phases,
     /// What an import did.
     pub counts: Option<Counts>,
+    /// Why the first order that failed did.
+    pub first_failure: Option<String>,
 }
 
 /// How long the phases of a call took.
@@ -46,6 +48,7 @@ pub(super) struct Counts {
     pub unchanged: usize,
     pub failed: usize,
     pub retries: u32,
+    pub dry_run: bool,
 }
 
 /// The line of one request; it is written also if the client went away.
@@ -90,12 +93,13 @@ impl Line {
     /// Writes the line.
     pub(super) fn finish(&self, status: u16) {
         let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
-        let Facts { error, error_text, cause, account_id, phases, counts } = facts;
+        let Facts { error, error_text, cause, account_id, phases, counts, first_failure } = facts;
         let (error_text, path) = (plain(&error_text), plain(&self.path));
         // A path that does not exist may hold anything, a token too.
         let path = if status == 404 { without_long_parts(&path) } else { path };
         let error_text = (!error_text.is_empty()).then_some(error_text);
         let cause = cause.map(|cause| plain(&cause));
+        let first_failure = first_failure.map(|text| plain(&text));
         let worked = !phases.read.is_zero();
         let phase = |duration| worked.then(|| ms(duration));
         macro_rules! line {
@@ -114,6 +118,8 @@ impl Line {
                     updated = counts.map(|c| c.updated),
                     unchanged = counts.map(|c| c.unchanged),
                     failed = counts.map(|c| c.failed),
+                    first_failure,
+                    dry_run = counts.filter(|c| c.dry_run).map(|c| c.dry_run),
                     retries = counts.map(|c| c.retries),
                     read_ms = phase(phases.read),
                     decode_ms = phase(phases.decode),
@@ -125,6 +131,11 @@ impl Line {
                 )
             };
         }
-        if error >= 500 { line!(error) } else { line!(info) }
+        match error {
+            500.. => line!(error),
+            // A probe every second would drown the rest.
+            0 if path.starts_with("/health/") => line!(debug),
+            _ => line!(info),
+        }
     }
 }

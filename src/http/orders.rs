@@ -61,11 +61,12 @@ async fn run(app: &App, line: &Arc<Line>, understood: &Understood<'_>, format: F
     line.note(|facts| {
         facts.phases.plan = report.plan_time;
         facts.phases.database = start.elapsed().saturating_sub(report.plan_time);
-        facts.counts = Some(counts(&report));
+        facts.counts = Some(Counts { dry_run: head.dry_run, ..counts(&report) });
+        facts.first_failure = failures(&report).next().map(|rejection| rejection.text(secret));
     });
     let render = Instant::now();
     let fields = block_in_place(|| vec![("result", Value::List(items(&report, head.detail, secret)))]);
-    let reply = match first_failure(&report) {
+    let reply = match failures(&report).next().filter(|_| report.stopped_by.is_some()) {
         Some(rejection) => Reply::refused(Code::BadRequest, rejection.text(secret), fields),
         None => Reply::done(fields),
     };
@@ -87,12 +88,12 @@ fn decode<'a>(app: &App, line: &Line, understood: &Understood<'a>) -> Result<(He
     decoded
 }
 
-/// Why the request was stopped, if it was.
-fn first_failure<'r>(report: &'r Report<'_>) -> Option<&'r Rejection> {
-    match &report.items[report.stopped_by?].outcome {
+/// Why orders failed, in their order.
+fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
+    report.items.iter().filter_map(|item| match &item.outcome {
         Outcome::Failed(rejection) => Some(rejection),
         _ => None,
-    }
+    })
 }
 
 fn counts(report: &Report<'_>) -> Counts {

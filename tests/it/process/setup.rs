@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::program::{DataDir, Home, call, ordergate, serve, text};
-use crate::support::db::TestDb;
+use crate::support::db::{TestDb, run};
 
 /// What a command prints for scripts.
 fn printed(home: &impl Home, command: &str) -> Json {
@@ -116,6 +116,11 @@ async fn a_command_that_fails_names_what_is_wrong() {
             "token create --account test --expires-at soon",
             r#"expires-at: expected a time like 2030-01-31, found "soon""#,
         ),
+        (
+            "token create --account test --expires-at 2020-01-31",
+            "expires-at: expected a time to come, found 2020-01-31T00:00:00Z",
+        ),
+        ("--log loud account list", r#"log: expected error, warn, info, debug or trace, found "loud""#),
         ("token revoke --account test 77", "token: expected one of the account's that is not revoked, found 77"),
         ("currency create --account test EURO", r#"currency: expected three letters, found "EURO""#),
         ("touchpoint create --account test app --channel tv", r#"channel: expected one that exists, found "tv""#),
@@ -181,7 +186,8 @@ async fn a_token_without_the_role_is_refused_with_its_name_and_one_that_has_expi
     super::program::set_up(&db, "sixteen-or-more!");
     let server = serve(&db, "");
     let reader = ordergate(&db, "token create --account test --role orders:read --role catalog:write").done();
-    let expired = ordergate(&db, "token create --account test --expires-at 2020-01-31").done();
+    let expired = ordergate(&db, "token create --account test --expires-at 2900-01-31").done();
+    run(&mut db.connect().await, "update tokens set expires_at = '2020-01-31' where expires_at < '2901-01-01'").await;
     let living = ordergate(&db, "token create --account test --expires-at 2999-01-31T12:00:00Z").done();
     for (token, expected) in [
         (reader, r#"{"error":403,"error_text":"token: expected one with the role orders:write"}"#),
