@@ -421,3 +421,33 @@ async fn request_ids_are_answered_if_they_are_harmless() {
         assert_eq!(found.len(), 16, "{bad:?} became {found}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_no_document_are_refused_in_both_formats() {
+    let server = TestServer::start().await;
+    for (format, open) in [("json", "{\"error\":400,\"error_text\":\""), ("xml", "<xml><error>400</error><error_text>")]
+    {
+        for (body, text) in [
+            (&b""[..], "body: expected a document, found nothing"),
+            (b" \r\n\t", "body: expected a document, found nothing"),
+            (b"<xml>\xff</xml>", "byte 6: expected UTF-8"),
+            (b"\xef\xbb\xbf{\"a\":\"\xc3(\"}", "byte 7: expected UTF-8"),
+        ] {
+            let found = server.import(format, body.to_vec()).await;
+            assert_eq!(found.status, 200, "{}", found.body);
+            assert!(found.body.starts_with(&format!("{open}{text}")), "{format}: {}", found.body);
+        }
+        // The client sends half of what it declared, and no more.
+        let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/{format}\r\nContent-Length: 100\r\n\r\n",
+            with_token()
+        );
+        stream.write_all(format!("{head}{{\"data\":").as_bytes()).await.expect("half a body");
+        stream.shutdown().await.expect("the sending side is closed");
+        let mut found = String::new();
+        stream.read_to_string(&mut found).await.expect("an answer");
+        assert!(found.contains(&format!("{open}body: it stopped half-way")), "{format}: {found}");
+    }
+    assert_eq!(server.db.text("select count(*) from orders").await, "0");
+}
