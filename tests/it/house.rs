@@ -122,6 +122,7 @@ fn queries_stand_in_the_store_have_names_and_name_an_account() {
             let statement = &text[at..];
             let first = statement.find('"').map(|quote| &statement[quote + 1..]).unwrap_or_default();
             assert!(first.starts_with("-- "), "{}: a query begins with a comment that names it", path.display());
+            let first = first.replace("\\\"", "'");
             let statement = first.split("\",\n").next().unwrap_or_default();
             let name = statement.trim_start_matches("-- ").split_whitespace().next().unwrap_or_default();
             let name = name.split("\\n").next().unwrap_or_default();
