@@ -148,8 +148,8 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
                 (Output::Text, false) => print(&value),
                 (Output::Json, false) => print(&json!({"id": id, "token": value}).to_string()),
             };
-            if shown.is_err() {
-                // Nobody has seen it.
+            if shown.is_err() && !value_stdin {
+                // Nobody has seen it, and nobody will.
                 tokens::revoke(conn, account.id, id, Clock::System.now()).await?;
             }
             shown?;
@@ -244,9 +244,7 @@ async fn currency(conn: &mut PgConnection, output: Output, command: CurrencyComm
     match command {
         CurrencyCommand::Create { of, codes } => {
             let account = find(conn, &of).await?;
-            if let Some(code) =
-                codes.iter().find(|code| code.len() != 3 || !code.bytes().all(|b| b.is_ascii_alphabetic()))
-            {
+            if let Some(code) = codes.iter().find(|code| !scalars::is_currency(code)) {
                 bail!("currency: expected three letters, found {code:?}");
             }
             let codes: Vec<_> = codes.iter().map(|code| code.to_ascii_uppercase()).collect();

@@ -9,6 +9,12 @@ pub fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
+/// True for three letters, which name a currency in any case.
+#[must_use]
+pub fn is_currency(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|b| b.is_ascii_alphabetic())
+}
+
 /// `true`, `false`, `1` or `0`.
 #[must_use]
 pub fn boolean(text: &str) -> Option<bool> {

@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::App;
 use super::log::Line;
-use super::reply::{Answering, Reply};
+use super::reply::{Reply, answer_early};
 use crate::error::Error;
 use crate::store;
 
@@ -20,7 +20,7 @@ pub(super) async fn live(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    Reply::done(Vec::new()).respond(&app, &line, Answering::of(&uri, &headers).format(None, None))
+    answer_early(&app, &line, &uri, &headers, Reply::done(Vec::new()))
 }
 
 /// The database answers.
@@ -34,7 +34,7 @@ pub(super) async fn ready(
         Ok(()) => Reply::done(Vec::new()),
         Err(error) => Reply::from(Error::from(error)),
     };
-    reply.respond(&app, &line, Answering::of(&uri, &headers).format(None, None))
+    answer_early(&app, &line, &uri, &headers, reply)
 }
 
 async fn ping(app: &App) -> store::Result<()> {

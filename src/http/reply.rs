@@ -129,7 +129,7 @@ pub(super) async fn no_such_path(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    refuse(&app, &line, &uri, &headers, Error::new(Code::NoSuchPath, "path: there is no such path"))
+    answer_early(&app, &line, &uri, &headers, Error::new(Code::NoSuchPath, "path: there is no such path").into())
 }
 
 /// Answers a method that the path does not have; the router adds `Allow`.
@@ -141,9 +141,10 @@ pub(super) async fn method_not_allowed(
 ) -> Response {
     let expected = if uri.path().starts_with("/health/") { "GET" } else { "POST" };
     let text = format!("method: expected {expected}");
-    refuse(&app, &line, &uri, &headers, Error::new(Code::MethodNotAllowed, text))
+    answer_early(&app, &line, &uri, &headers, Error::new(Code::MethodNotAllowed, text).into())
 }
 
-fn refuse(app: &App, line: &Line, uri: &Uri, headers: &HeaderMap, error: Error) -> Response {
-    Reply::from(error).respond(app, line, Answering::of(uri, headers).format(None, None))
+/// Answers a call that reads no body.
+pub(super) fn answer_early(app: &App, line: &Line, uri: &Uri, headers: &HeaderMap, reply: Reply<'_>) -> Response {
+    reply.respond(app, line, Answering::of(uri, headers).format(None, None))
 }

@@ -38,7 +38,7 @@ pub(super) fn events(before: Option<&OrderState<'_>>, after: &OrderState<'_>, re
         let changes = json!({"status": from_to(json!(before.status), json!(after.status))});
         events.push(event("order.status_changed", None, changes));
     }
-    let stored: HashMap<&str, &LineState<'_>> = before.lines.iter().map(|line| (&*line.external_id, line)).collect();
+    let stored = by_id(&before.lines);
     for line in &after.lines {
         if let Some(stored) = stored.get(&*line.external_id)
             && stored.status != line.status
@@ -48,6 +48,10 @@ pub(super) fn events(before: Option<&OrderState<'_>>, after: &OrderState<'_>, re
         }
     }
     events
+}
+
+fn by_id<'l, 'a>(lines: &'l [LineState<'a>]) -> HashMap<&'l str, &'l LineState<'a>> {
+    lines.iter().map(|line| (&*line.external_id, line)).collect()
 }
 
 fn from_to(from: Json, to: Json) -> Json {
@@ -115,10 +119,10 @@ fn line_changes(before: &[LineState<'_>], after: &[LineState<'_>]) -> Map<String
         ids.iter().filter(|id| others.contains(id)).cloned().collect()
     };
     let (stayed_before, stayed_after) = (stayed(&before_ids, &after_set), stayed(&after_ids, &before_set));
-    let by_id: HashMap<_, _> = before.iter().map(|line| (&*line.external_id, line)).collect();
+    let stored_by_id = by_id(before);
     let mut differing = Map::new();
     for line in after {
-        if let Some(stored) = by_id.get(&*line.external_id) {
+        if let Some(stored) = stored_by_id.get(&*line.external_id) {
             let fields = one_line_changes(stored, line);
             if !fields.is_empty() {
                 differing.insert(line.external_id.to_string(), Json::Object(fields));

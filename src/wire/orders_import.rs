@@ -290,7 +290,7 @@ fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a
 
 fn currency<'a>(fields: &Fields<'_, 'a>) -> Result<Cow<'a, str>, Rejection> {
     let sent = fields.required_key("currency")?;
-    if sent.len() != 3 || !sent.bytes().all(|b| b.is_ascii_alphabetic()) {
+    if !scalars::is_currency(&sent) {
         return Err(fields.refuse("currency", Problem::expected("three letters", &sent)));
     }
     Ok(if sent.bytes().all(|b| b.is_ascii_uppercase()) { sent } else { Cow::Owned(sent.to_ascii_uppercase()) })
