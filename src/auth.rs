@@ -46,13 +46,21 @@ pub fn is_role(name: &str) -> bool {
     name == MARKET || Role::ALL.iter().any(|role| role.as_str() == name)
 }
 
-/// Who calls, by a token that is good now.
+/// Who calls, by a token that is good now; or that was when it was last looked up.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The account that the token belongs to.
     pub account_id: i64,
+    /// The token's internal id.
+    pub token_id: i64,
     /// The names of its roles.
     pub roles: Vec<String>,
+    /// When it ends by itself.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The version of the account's tokens when it was looked up: with another one it has to be looked up again.
+    pub tokens_version: i64,
+    /// It was not looked up for this request.
+    pub remembered: bool,
 }
 
 impl Caller {
@@ -132,6 +140,36 @@ impl LastUsed {
     #[must_use]
     pub fn take(&self) -> HashMap<i64, OffsetDateTime> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Callers that are remembered; a server with more tokens in use forgets all and begins again.
+const MAX_CALLERS: usize = 10_000;
+
+/// Who was looked up before, by the hash of the token. It saves a call a round trip: an import reads the version of
+/// the account's tokens in its own transaction, and what is refused before is looked up again.
+#[derive(Debug, Default)]
+pub struct Callers(Mutex<HashMap<[u8; 32], Caller>>);
+
+impl Callers {
+    /// The caller of a token that has not expired.
+    #[must_use]
+    pub fn get(&self, hash: &[u8; 32], now: OffsetDateTime) -> Option<Caller> {
+        let callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let caller = callers.get(hash).filter(|caller| caller.expires_at.is_none_or(|end| end > now))?;
+        Some(Caller { remembered: true, ..caller.clone() })
+    }
+
+    /// Remembers what was found for a token: a caller or nobody.
+    pub fn note(&self, hash: [u8; 32], caller: Option<&Caller>) {
+        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if callers.len() >= MAX_CALLERS {
+            callers.clear();
+        }
+        match caller {
+            Some(caller) => drop(callers.insert(hash, caller.clone())),
+            None => drop(callers.remove(&hash)),
+        }
     }
 }
 

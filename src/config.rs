@@ -89,6 +89,12 @@ pub struct Given {
     /// How long events stay in the outbox, in hours [default: 720]
     #[arg(long, env = "ORDERGATE_OUTBOX_MAX_AGE_HOURS", value_name = "HOURS")]
     pub outbox_max_age_hours: Option<u32>,
+    /// Whether an import may skip what did not change and copy in what is new; without, it answers and stores the same, slower [default: true]
+    #[arg(long, env = "ORDERGATE_QUICK_IMPORTS", value_name = "BOOL")]
+    pub quick_imports: Option<bool>,
+    /// Whether every answer tells in Server-Timing how long its phases took; without, only when asked to [default: false]
+    #[arg(long, env = "ORDERGATE_SERVER_TIMING", value_name = "BOOL")]
+    pub server_timing: Option<bool>,
 }
 
 /// How the log is written.
@@ -178,6 +184,10 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// How long events stay in the outbox.
     pub outbox_max_age: Duration,
+    /// Imports may go the quick way.
+    pub quick_imports: bool,
+    /// Every answer tells how long its phases took.
+    pub server_timing: bool,
 }
 
 /// Why the settings cannot be used.
@@ -280,6 +290,8 @@ impl Settings {
             max_connections,
             shutdown_timeout: timeout!(shutdown_timeout_ms, 30_000),
             outbox_max_age: Duration::from_hours(outbox_max_age_hours.into()),
+            quick_imports: pick!(quick_imports, true),
+            server_timing: pick!(server_timing, false),
         })
     }
 }

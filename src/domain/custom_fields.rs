@@ -160,7 +160,7 @@ pub struct SentDefinition {
 }
 
 /// A custom value as a request sends it, before its definition is known. An absent one is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SentValue<'a> {
     /// Sent empty.
     Clear,

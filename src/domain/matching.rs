@@ -1,5 +1,7 @@
 //! Which customer profile an order belongs to (contract, section 5).
 
+use std::borrow::Cow;
+
 use super::scalars::trimmed;
 
 /// A kind of key by which a profile can be found; each has its own name space.
@@ -52,33 +54,27 @@ pub struct Identity {
 }
 
 /// One key that an order carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key<'a> {
     /// The path of the field that carries the key, inside the order.
     pub field: &'static [&'static str],
-    /// Where a profile is looked for: the same key under each of these kinds.
-    pub looks_among: Vec<Identity>,
-    /// What a miss creates; nothing for a profile id.
-    pub creates: Option<Identity>,
+    /// A profile is looked for under each of these kinds; a miss creates the first one.
+    pub kinds: &'static [IdentityKind],
+    /// The provider or the field; empty for the other kinds.
+    pub name: Cow<'a, str>,
+    /// The key, folded as its kinds are compared.
+    pub value: Cow<'a, str>,
 }
 
 /// A customer, as an order names it: one key, or an e-mail and a phone number in this order.
-pub type Customer = Vec<Key>;
+pub type Customer<'a> = Vec<Key<'a>>;
 
-impl Key {
-    /// A key of one kind or several, which creates the first of them.
+impl Key<'_> {
+    /// What a miss creates; nothing for a profile id.
     #[must_use]
-    pub fn new(field: &'static [&'static str], kinds: &[IdentityKind], name: &str, value: &str) -> Self {
-        let identity = |kind| Identity { kind, name: name.to_owned(), value: value.to_owned() };
-        let looks_among: Vec<_> = kinds.iter().copied().map(identity).collect();
-        let creates = looks_among.first().filter(|first| first.kind != IdentityKind::ProfileId).cloned();
-        Key { field, looks_among, creates }
-    }
-
-    /// The key as it is compared, for messages.
-    #[must_use]
-    pub fn value(&self) -> &str {
-        self.looks_among.first().map_or("", |identity| &identity.value)
+    pub fn creates(&self) -> Option<Identity> {
+        let kind = self.kinds.first().filter(|kind| **kind != IdentityKind::ProfileId)?;
+        Some(Identity { kind: *kind, name: self.name.to_string(), value: self.value.to_string() })
     }
 }
 

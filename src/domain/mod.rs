@@ -19,7 +19,7 @@ pub const MAX_KEY_CHARS: usize = 255;
 pub const MAX_TEXT_CHARS: usize = 10_000;
 
 /// What a request says of a value that may be absent (contract, section 3, upsert rules).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Patch<T> {
     /// Not sent: what is stored stays.
     #[default]

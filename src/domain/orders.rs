@@ -14,7 +14,7 @@ use super::matching::Customer;
 pub type SentValues<'a> = BTreeMap<Cow<'a, str>, SentValue<'a>>;
 
 /// What happens to stored lines that are not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LinesMode {
     /// They go.
     #[default]
@@ -29,7 +29,7 @@ pub struct Order<'a> {
     /// The business key.
     pub external_id: Cow<'a, str>,
     /// Whose order it is.
-    pub customer: Customer,
+    pub customer: Customer<'a>,
     /// A touchpoint's external id.
     pub endpoint: Cow<'a, str>,
     /// An order status.
@@ -57,7 +57,7 @@ pub struct Order<'a> {
 }
 
 /// A line as a request sends it. At least one of `product` and `sku` is there.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Line<'a> {
     /// Unique in the order.
     pub external_id: Cow<'a, str>,

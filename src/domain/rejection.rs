@@ -3,7 +3,7 @@
 use super::place::{Place, clip, shown};
 
 /// What was found where something else was expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Found {
     /// A scalar, by its text.
     Text(String),

@@ -45,7 +45,13 @@ pub(super) async fn receive(app: &App, request: Request, role: Role, line: &Arc<
     let (parts, mut body) = request.into_parts();
     let early = early(app, &parts.uri, &parts.headers, role, line).await;
     let result = match early {
-        Ok(early) => read(app, &mut body, early, line).await,
+        Ok(early) => {
+            let (caller, token) = (early.caller.clone(), early.presented.token().map(str::to_owned));
+            match read(app, &mut body, early, line).await {
+                Ok(received) => Ok(received),
+                Err(error) => Err(confirmed(app, caller.as_ref(), token.as_deref(), role, line, error).await),
+            }
+        }
         Err(error) => Err(error),
     };
     if result.is_err() && !parts.headers.contains_key(header::EXPECT) {
@@ -132,21 +138,61 @@ fn content_type(headers: &HeaderMap) -> Result<Option<Format>, Error> {
     Ok(Some(format))
 }
 
-/// Who a token belongs to, if it is good and has the role.
+/// Who a token belongs to, if it is good and has the role; or was and had, when it was last looked up.
 async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
+    let now = app.clock.now();
+    match app.callers.get(&auth::hash(token), now).filter(|caller| caller.has(role)) {
+        Some(caller) => {
+            app.last_used.note(caller.token_id, now);
+            line.note(|facts| facts.account_id = Some(caller.account_id));
+            Ok(caller)
+        }
+        None => look_up(app, token, role, line).await,
+    }
+}
+
+/// Who a token belongs to, if it is good now and has the role.
+pub(super) async fn look_up(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
     let unknown = || Error::new(Code::Unauthorized, "token: expected a known one that is neither revoked nor expired");
     let public = token == auth::DEMO_TOKEN && !app.demo;
     if public || auth::mistyped(token) {
         return Err(unknown());
     }
-    let now = app.clock.now();
-    let mut conn = store::connect::acquire(&app.pool).await?;
-    let row = store::tokens::find(&mut conn, &auth::hash(token), now).await?.ok_or_else(unknown)?;
+    let (now, hash) = (app.clock.now(), auth::hash(token));
+    let mut conn = store::connect::acquire(&app.imports.pool).await?;
+    let row = store::tokens::find(&mut conn, &hash, now).await?;
     drop(conn);
-    app.last_used.note(row.id, now);
-    line.note(|facts| facts.account_id = Some(row.account_id));
-    let caller = Caller { account_id: row.account_id, roles: row.roles };
+    let caller = row.map(|row| Caller {
+        account_id: row.account_id,
+        token_id: row.id,
+        roles: row.roles,
+        expires_at: row.expires_at,
+        tokens_version: row.tokens_version,
+        remembered: false,
+    });
+    app.callers.note(hash, caller.as_ref());
+    let caller = caller.ok_or_else(unknown)?;
+    app.last_used.note(caller.token_id, now);
+    line.note(|facts| facts.account_id = Some(caller.account_id));
     if caller.has(role) { Ok(caller) } else { Err(Error::new(Code::Forbidden, auth::lacks(role))) }
+}
+
+/// The failure of a call that no transaction of its own has confirmed the caller for: a token that was only
+/// remembered may have been revoked, which would come first.
+pub(super) async fn confirmed(
+    app: &App,
+    caller: Option<&Caller>,
+    token: Option<&str>,
+    role: Role,
+    line: &Arc<Line>,
+    error: Error,
+) -> Error {
+    match (caller, token) {
+        (Some(Caller { remembered: true, .. }), Some(token)) => {
+            look_up(app, token, role, line).await.err().unwrap_or(error)
+        }
+        _ => error,
+    }
 }
 
 async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Result<Received, Error> {
@@ -200,14 +246,22 @@ pub(super) struct Understood<'a> {
     pub caller: Caller,
     /// The request's token, which no text repeats.
     pub secret: String,
+    role: Role,
     /// The call is at work as long as this lives.
     _permit: SemaphorePermit<'a>,
 }
 
 impl Understood<'_> {
     /// The failure of a field of the root.
-    pub(super) fn refuse(&self, rejection: &Rejection) -> Error {
-        Error::new(Code::BadRequest, rejection.text(&self.secret))
+    pub(super) async fn refuse(&self, app: &App, line: &Arc<Line>, code: Code, rejection: &Rejection) -> Error {
+        let error = Error::new(code, rejection.text(&self.secret));
+        confirmed(app, Some(&self.caller), Some(&self.secret), self.role, line, error).await
+    }
+
+    /// Looks the caller up again.
+    pub(super) async fn look_up_again(&mut self, app: &App, line: &Arc<Line>) -> Result<(), Error> {
+        self.caller = look_up(app, &self.secret, self.role, line).await?;
+        Ok(())
     }
 }
 
@@ -220,6 +274,33 @@ pub(super) async fn understand<'a>(
     format: &mut Format,
     line: &Arc<Line>,
 ) -> Result<Understood<'a>, Error> {
+    let (understood, body_format) = match split(app, received, reads, answering, format, line).await {
+        Ok(split) => split,
+        Err(error) => {
+            let (caller, token) = (received.caller.as_ref(), received.presented.token());
+            return Err(confirmed(app, caller, token, reads.role, line, error).await);
+        }
+    };
+    if let Some(rejection) = (reads.too_many)(&understood.document, &app.settings.limits) {
+        return Err(understood.refuse(app, line, Code::TooLarge, &rejection).await);
+    }
+    match check_query_format(answering).and(body_format) {
+        Ok(_) => Ok(understood),
+        Err(rejection) => Err(understood.refuse(app, line, Code::BadRequest, &rejection).await),
+    }
+}
+
+/// A body and its caller; and the format that the body asks for, if it names one.
+type Split<'a> = (Understood<'a>, Result<Option<Format>, Rejection>);
+
+async fn split<'a>(
+    app: &'a App,
+    received: &'a Received,
+    reads: &Reads<'_>,
+    answering: &Answering,
+    format: &mut Format,
+    line: &Arc<Line>,
+) -> Result<Split<'a>, Error> {
     let permit = tokio::time::timeout(app.settings.acquire_timeout, app.work.acquire()).await;
     let Ok(Ok(permit)) = permit else {
         return Err(Error::unavailable("too many requests at once; send the same again"));
@@ -238,12 +319,7 @@ pub(super) async fn understand<'a>(
     let mut presented = received.presented.clone();
     let caller = caller(app, &mut presented, received.caller.clone(), in_body, reads.role, line).await?;
     let secret = presented.token().unwrap_or_default().to_owned();
-    if let Some(rejection) = (reads.too_many)(&document, limits) {
-        return Err(Error::new(Code::TooLarge, rejection.text(&secret)));
-    }
-    let understood = Understood { document, caller, secret, _permit: permit };
-    check_query_format(answering).and(body_format).map_err(|rejection| understood.refuse(&rejection))?;
-    Ok(understood)
+    Ok((Understood { document, caller, secret, role: reads.role, _permit: permit }, body_format))
 }
 
 /// The text of a body without its byte order mark.

@@ -38,6 +38,6 @@ pub(super) async fn ready(
 }
 
 async fn ping(app: &App) -> store::Result<()> {
-    let mut conn = store::connect::acquire(&app.pool).await?;
+    let mut conn = store::connect::acquire(&app.imports.pool).await?;
     store::connect::ping(&mut conn).await
 }

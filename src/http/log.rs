@@ -33,7 +33,7 @@ pub(super) struct Phases {
     pub decode: Duration,
     /// Deciding what to write.
     pub plan: Duration,
-    /// Waiting for the database.
+    /// Waiting for the database; the orders of a large request are decoded meanwhile.
     pub database: Duration,
     /// Writing the answer.
     pub render: Duration,

@@ -21,9 +21,11 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::auth::LastUsed;
+use crate::auth::{Callers, LastUsed};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::import::orders::Imports;
+use crate::import::setup::Setups;
 use inflight::Inflight;
 
 /// What all requests share.
@@ -34,7 +36,8 @@ pub struct App(Arc<Shared>);
 #[derive(Debug)]
 pub struct Shared {
     settings: Settings,
-    pool: PgPool,
+    imports: Imports,
+    callers: Callers,
     clock: Clock,
     /// This server is a demo: it takes the public token.
     demo: bool,
@@ -61,7 +64,11 @@ impl App {
         let inflight = Inflight::new(settings.max_inflight_bytes);
         let work = Semaphore::new(settings.max_connections as usize);
         let (last_used, tasks) = (LastUsed::default(), TaskTracker::new());
-        App(Arc::new(Shared { settings, pool, clock, demo, last_used, inflight, work, tasks }))
+        let is_local = pool.connect_options().get_socket().is_some();
+        let (setups, limits, quick) = (Setups::default(), settings.limits.clone(), settings.quick_imports);
+        let imports = Imports { pool, setups, limits, is_local, quick };
+        let callers = Callers::default();
+        App(Arc::new(Shared { settings, imports, callers, clock, demo, last_used, inflight, work, tasks }))
     }
 
     /// When each token was last used, since this was last asked.

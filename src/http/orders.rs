@@ -13,9 +13,9 @@ use super::call::{self, Reads, Understood};
 use super::log::{Counts, Line};
 use super::reply::{Answering, Reply};
 use crate::auth::Role;
-use crate::domain::batch::{Decoded, Head};
+use crate::domain::batch::Head;
 use crate::domain::rejection::Rejection;
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::import::orders::Import;
 use crate::import::report::{Item, Outcome, Report};
 use crate::wire::answer::{Object, Value};
@@ -37,30 +37,30 @@ pub(super) async fn import(
     let wanted = schema::wanted(&app.settings.limits);
     let reads = Reads { role: Role::OrdersWrite, wanted: &wanted, too_many: schema::too_many };
     match call::understand(&app, &received, &reads, &answering, &mut format, &line).await {
-        Ok(understood) => run(&app, &line, &understood, format).await,
+        Ok(understood) => run(&app, &line, understood, format).await,
         Err(error) => Reply::from(error).respond(&app, &line, format),
     }
 }
 
 /// Decodes, imports and replies.
-async fn run(app: &App, line: &Arc<Line>, understood: &Understood<'_>, format: Format) -> Response {
-    let secret = &understood.secret;
-    let decoded = decode(app, line, understood);
-    let (head, orders) = match &decoded {
-        Ok((head, orders)) => (head, orders),
-        Err(rejection) => return Reply::from(understood.refuse(rejection)).respond(app, line, format),
+async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format: Format) -> Response {
+    let head = match schema::head(&understood.document, &app.settings.limits) {
+        Ok(head) => head,
+        Err(rejection) => {
+            let error = understood.refuse(app, line, Code::BadRequest, &rejection).await;
+            return Reply::from(error).respond(app, line, format);
+        }
     };
-    let now = app.clock.now();
     let start = Instant::now();
-    let account_id = understood.caller.account_id;
-    let request = Import { account_id, head, orders, now, limits: &app.settings.limits, secret };
-    let report = match crate::import::orders::import(&app.pool, &request).await {
+    let report = match import_orders(app, line, &mut understood, &head).await {
         Ok(report) => report,
         Err(error) => return Reply::from(error).respond(app, line, format),
     };
+    let secret = &understood.secret;
     line.note(|facts| {
-        facts.phases.plan = report.plan_time;
-        facts.phases.database = start.elapsed().saturating_sub(report.plan_time);
+        facts.phases.decode += report.spent.decode;
+        facts.phases.plan = report.spent.plan;
+        facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
         facts.counts = Some(Counts { dry_run: head.dry_run, ..counts(&report) });
         facts.first_failure = failures(&report).next().map(|rejection| rejection.text(secret));
     });
@@ -75,23 +75,39 @@ async fn run(app: &App, line: &Arc<Line>, understood: &Understood<'_>, format: F
     response
 }
 
-/// The typed call: everything at the root, and each order by itself.
-fn decode<'a>(app: &App, line: &Line, understood: &Understood<'a>) -> Result<(Head, Vec<Decoded<'a>>), Rejection> {
-    let (document, limits) = (&understood.document, &app.settings.limits);
-    let start = Instant::now();
-    let decoded = block_in_place(|| {
-        let head = schema::head(document, limits)?;
-        let slices = schema::orders(document)?.iter().enumerate();
-        Ok((head, slices.map(|(index, slice)| schema::order(document, index, slice, limits)).collect()))
-    });
-    line.note(|facts| facts.phases.decode += start.elapsed());
-    decoded
+/// Imports the orders; the caller is looked up again for as long as tokens of the account change.
+async fn import_orders<'a>(
+    app: &App,
+    line: &Arc<Line>,
+    understood: &mut Understood<'a>,
+    head: &Head,
+) -> Result<Report<'a>, Error> {
+    loop {
+        let (document, limits) = (&understood.document, &app.settings.limits);
+        let slices = match schema::orders(document) {
+            Ok(slices) => slices,
+            Err(rejection) => return Err(understood.refuse(app, line, Code::BadRequest, &rejection).await),
+        };
+        let request = Import {
+            account_id: understood.caller.account_id,
+            tokens_version: understood.caller.tokens_version,
+            head,
+            count: slices.len(),
+            decode: &|index| schema::order(document, index, slices[index], limits),
+            now: app.clock.now(),
+            secret: &understood.secret,
+        };
+        if let Some(report) = crate::import::orders::import(&app.imports, &request).await? {
+            return Ok(report);
+        }
+        understood.look_up_again(app, line).await?;
+    }
 }
 
 /// Why orders failed, in their order.
 fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
     report.items.iter().filter_map(|item| match &item.outcome {
-        Outcome::Failed(rejection) => Some(rejection),
+        Outcome::Failed(rejection) => Some(&**rejection),
         _ => None,
     })
 }
@@ -117,7 +133,7 @@ fn items<'r>(report: &'r Report<'_>, detail: bool, secret: &str) -> Vec<Object<'
 fn answer_item<'r>(index: usize, item: &'r Item<'_>, detail: bool, secret: &str) -> Object<'r> {
     let rejection = match &item.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Unchanged => None,
-        Outcome::Failed(rejection) => Some(rejection.clone()),
+        Outcome::Failed(rejection) => Some(rejection.as_ref().clone()),
         Outcome::Aborted(first) => Some(Rejection::stopped(*first)),
     };
     let number = rejection.as_ref().map_or(0, Rejection::number);

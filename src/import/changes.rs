@@ -1,6 +1,7 @@
 //! What changed in an order, from and to: the text of its events.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write as _;
 
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
@@ -18,36 +19,75 @@ pub(super) struct Event {
     pub kind: &'static str,
     /// The line that it is about.
     pub line: Option<String>,
-    /// Field to from and to.
-    pub changes: Json,
+    /// Field to from and to, as JSON.
+    pub changes: String,
 }
 
 /// The events of one change (contract, section 3).
 pub(super) fn events(before: Option<&OrderState<'_>>, after: &OrderState<'_>, revision: i64) -> Vec<Event> {
     let event = |kind, line, changes| Event { revision, kind, line, changes };
     let Some(before) = before else {
-        let changes = json!({
-            "status": from_to(Json::Null, json!(after.status)),
-            "total_price": from_to(Json::Null, money(after.total_price)),
-            "currency": from_to(Json::Null, json!(after.currency)),
-        });
-        return vec![event("order.created", None, changes)];
+        return vec![event("order.created", None, created(after))];
     };
-    let mut events = vec![event("order.updated", None, Json::Object(order_changes(before, after)))];
+    let mut events = vec![event("order.updated", None, Json::Object(order_changes(before, after)).to_string())];
+    let status = |before, after| json!({"status": from_to(json!(before), json!(after))}).to_string();
     if before.status != after.status {
-        let changes = json!({"status": from_to(json!(before.status), json!(after.status))});
-        events.push(event("order.status_changed", None, changes));
+        events.push(event("order.status_changed", None, status(&before.status, &after.status)));
     }
     let stored = by_id(&before.lines);
     for line in &after.lines {
         if let Some(stored) = stored.get(&*line.external_id)
             && stored.status != line.status
         {
-            let changes = json!({"status": from_to(json!(stored.status), json!(line.status))});
+            let changes = status(&stored.status, &line.status);
             events.push(event("order_line.status_changed", Some(line.external_id.to_string()), changes));
         }
     }
     events
+}
+
+/// What a new order's event tells.
+fn created(after: &OrderState<'_>) -> String {
+    let mut changes = String::with_capacity(128);
+    changes.push_str("{\"status\":{\"from\":null,\"to\":");
+    push_text(&mut changes, &after.status);
+    let _ = write!(changes, "}},\"total_price\":{{\"from\":null,\"to\":\"{}\"}}", after.total_price);
+    changes.push_str(",\"currency\":{\"from\":null,\"to\":");
+    push_text(&mut changes, &after.currency);
+    changes.push_str("}}");
+    changes
+}
+
+fn push_text(out: &mut String, text: &str) {
+    out.push_str(&serde_json::to_string(text).expect("a text is written as a JSON string"));
+}
+
+/// Events in one text: a JSON array (migrations, outbox).
+#[derive(Debug, Default)]
+pub(super) struct Pack(String);
+
+impl Pack {
+    /// Adds an event of an order.
+    pub(super) fn push(&mut self, order_id: i64, external_id: &str, event: &Event) {
+        let Event { revision, kind, line, changes } = event;
+        self.0.push(if self.0.is_empty() { '[' } else { ',' });
+        let _ = write!(self.0, "{{\"order_id\":{order_id},\"order\":");
+        push_text(&mut self.0, external_id);
+        let _ = write!(self.0, ",\"revision\":{revision},\"type\":\"{kind}\"");
+        if let Some(line) = line {
+            self.0.push_str(",\"line\":");
+            push_text(&mut self.0, line);
+        }
+        let _ = write!(self.0, ",\"changes\":{changes}}}");
+    }
+
+    /// The text; empty without events.
+    pub(super) fn text(mut self) -> String {
+        if !self.0.is_empty() {
+            self.0.push(']');
+        }
+        self.0
+    }
 }
 
 fn by_id<'l, 'a>(lines: &'l [LineState<'a>]) -> HashMap<&'l str, &'l LineState<'a>> {

@@ -3,45 +3,32 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
+use super::digest::digest;
+use super::setup::Setup;
+use crate::config::Limits;
 use crate::domain::Patch;
-use crate::domain::custom_fields::{Definition, EntityType, Value};
+use crate::domain::custom_fields::{Definition, Value};
 use crate::domain::line_statuses::{BUILT_IN_LINE_STATUSES, BUILT_IN_ORDER_STATUSES};
 use crate::domain::orders::{Order, SentValues};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
-use crate::store::references::{References, Wanted};
-
-/// The definitions that orders and their lines are checked by.
-pub(super) struct Definitions {
-    /// Of orders.
-    pub order: BTreeMap<String, Definition>,
-    /// Of lines.
-    pub line: BTreeMap<String, Definition>,
-}
-
-impl Definitions {
-    pub(super) fn new(definitions: Vec<Definition>) -> Self {
-        let (mut order, mut line) = (BTreeMap::new(), BTreeMap::new());
-        for definition in definitions {
-            match definition.entity_type {
-                EntityType::Order => order.insert(definition.external_id.clone(), definition),
-                EntityType::LineOrder => line.insert(definition.external_id.clone(), definition),
-                EntityType::Product | EntityType::Sku => None,
-            };
-        }
-        Definitions { order, line }
-    }
-}
+use crate::store::orders::Digest;
 
 /// Custom values that fit their fields; `None` clears.
 pub(super) type Converted<'a> = Vec<(Cow<'a, str>, Option<Value>)>;
 
 /// An order whose references are known and whose custom values fit.
-pub(super) struct Ready<'o, 'a> {
-    /// Its place in the request.
+pub(super) struct Ready<'a> {
+    /// Its place among the answers.
+    pub slot: usize,
+    /// Its place in its request.
     pub index: usize,
+    /// Its events are written.
+    pub announce: bool,
     /// As it was sent.
-    pub order: &'o Order<'a>,
+    pub order: Order<'a>,
+    /// By what it is known when it is sent again.
+    pub digest: Digest,
     /// The profile database of its touchpoint's channel.
     pub database: i64,
     /// Its custom values.
@@ -50,60 +37,56 @@ pub(super) struct Ready<'o, 'a> {
     pub line_custom: Vec<Converted<'a>>,
     /// Its profile, once it is found.
     pub profile: Option<i64>,
+    /// A number for a profile, if it needs a new one.
+    pub spare_profile: Option<i64>,
 }
 
-/// What some orders refer to, each id once.
-pub(super) fn wanted<'o>(orders: impl Iterator<Item = &'o Order<'o>>) -> Wanted<'o> {
-    let mut sets: [HashSet<&str>; 5] = Default::default();
-    for order in orders {
-        sets[0].insert(&order.endpoint);
-        if let Patch::Set(region) = &order.region {
-            sets[1].insert(region);
+/// What orders are checked by.
+#[derive(Clone, Copy)]
+pub(super) struct Checks<'r> {
+    /// What the account has.
+    pub setup: &'r Setup,
+    /// Bounds on what is stored.
+    pub limits: &'r Limits,
+}
+
+impl Checks<'_> {
+    /// Checks one order of a request.
+    pub(super) fn check<'a>(&self, index: usize, announce: bool, order: Order<'a>) -> Result<Ready<'a>, Rejection> {
+        let Setup { references, fields, line_statuses, version, .. } = self.setup;
+        let unknown =
+            |field, thing, id: &str| Err(Rejection::new(Place::order(index).field(field), Problem::unknown(thing, id)));
+        let Some(database) = references.endpoints.get(&*order.endpoint) else {
+            return unknown("endpoint", "touchpoint", &order.endpoint);
+        };
+        if !BUILT_IN_ORDER_STATUSES.contains(&&*order.status) && !references.order_statuses.contains(&*order.status) {
+            return unknown("status", "order status", &order.status);
         }
-        sets[2].insert(&order.currency);
-        sets[3].insert(&order.status);
-        sets[4].extend(order.lines.iter().filter_map(|line| line.status.as_deref()));
-    }
-    let [endpoints, regions, currencies, order_statuses, line_statuses] = sets.map(|set| set.into_iter().collect());
-    Wanted { endpoints, regions, currencies, order_statuses, line_statuses }
-}
-
-/// Checks one order.
-pub(super) fn check<'o, 'a>(
-    index: usize,
-    order: &'o Order<'a>,
-    references: &References,
-    definitions: &Definitions,
-) -> Result<Ready<'o, 'a>, Rejection> {
-    let unknown =
-        |field, thing, id: &str| Err(Rejection::new(Place::order(index).field(field), Problem::unknown(thing, id)));
-    let Some(database) = references.endpoints.get(&*order.endpoint) else {
-        return unknown("endpoint", "touchpoint", &order.endpoint);
-    };
-    if !BUILT_IN_ORDER_STATUSES.contains(&&*order.status) && !references.order_statuses.contains(&*order.status) {
-        return unknown("status", "order status", &order.status);
-    }
-    if !references.currencies.contains(&*order.currency) {
-        return unknown("currency", "currency", &order.currency);
-    }
-    if let Patch::Set(region) = &order.region
-        && !references.regions.contains(&**region)
-    {
-        return unknown("region", "region", region);
-    }
-    let custom = convert(&order.custom_fields, &definitions.order, || Place::order(index))?;
-    let mut line_custom = Vec::with_capacity(order.lines.len());
-    for (number, line) in order.lines.iter().enumerate() {
-        let place = || Place::order(index).field("lines").item(number);
-        if let Some(status) = &line.status
-            && !BUILT_IN_LINE_STATUSES.contains(&&**status)
-            && !references.line_statuses.contains(&**status)
+        if !references.currencies.contains(&*order.currency) {
+            return unknown("currency", "currency", &order.currency);
+        }
+        if let Patch::Set(region) = &order.region
+            && !references.regions.contains(&**region)
         {
-            return Err(Rejection::new(place().field("status"), Problem::unknown("line status", status)));
+            return unknown("region", "region", region);
         }
-        line_custom.push(convert(&line.custom_fields, &definitions.line, place)?);
+        let custom = convert(&order.custom_fields, &fields.order, || Place::order(index))?;
+        let mut line_custom = Vec::with_capacity(order.lines.len());
+        for (number, line) in order.lines.iter().enumerate() {
+            let place = || Place::order(index).field("lines").item(number);
+            if let Some(status) = &line.status
+                && !BUILT_IN_LINE_STATUSES.contains(&&**status)
+                && !line_statuses.contains_key(&**status)
+            {
+                return Err(Rejection::new(place().field("status"), Problem::unknown("line status", status)));
+            }
+            line_custom.push(convert(&line.custom_fields, &fields.line, place)?);
+        }
+        let digest = digest(&order, *version, self.limits);
+        let database = *database;
+        let (profile, spare_profile) = (None, None);
+        Ok(Ready { slot: index, index, announce, order, digest, database, custom, line_custom, profile, spare_profile })
     }
-    Ok(Ready { index, order, database: *database, custom, line_custom, profile: None })
 }
 
 fn convert<'a>(
@@ -124,12 +107,12 @@ fn convert<'a>(
 }
 
 /// The products that some orders name, each once, sorted.
-pub(super) fn products<'o>(orders: impl Iterator<Item = &'o Order<'o>>) -> Vec<&'o str> {
+pub(super) fn products<'o, 'a: 'o>(orders: impl Iterator<Item = &'o Order<'a>>) -> Vec<&'o str> {
     sorted(orders.flat_map(|order| &order.lines).filter_map(|line| line.product.as_deref()))
 }
 
 /// The SKUs that some orders name, each once, sorted.
-pub(super) fn skus<'o>(orders: impl Iterator<Item = &'o Order<'o>>) -> Vec<&'o str> {
+pub(super) fn skus<'o, 'a: 'o>(orders: impl Iterator<Item = &'o Order<'a>>) -> Vec<&'o str> {
     sorted(orders.flat_map(|order| &order.lines).filter_map(|line| line.sku.as_deref()))
 }
 
@@ -141,7 +124,7 @@ fn sorted<'o>(ids: impl Iterator<Item = &'o str>) -> Vec<&'o str> {
 
 /// Refuses an order with a product or SKU that is not known, where the account's policy says so.
 pub(super) fn check_catalogue(
-    ready: &Ready<'_, '_>,
+    ready: &Ready<'_>,
     products: Option<&HashSet<String>>,
     skus: Option<&HashSet<String>>,
 ) -> Result<(), Rejection> {

@@ -1,23 +1,35 @@
 //! Finds each order's profile, in the order in which the orders were sent (contract, section 5).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::domain::matching::{Customer, Identity, IdentityKind};
+use sqlx::PgConnection;
+
+use super::check::Ready;
+use crate::domain::hex;
+use crate::domain::matching::{Identity, IdentityKind, Key};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
-use crate::store::profiles::{NewProfile, Scoped};
+use crate::error::Error;
+use crate::store;
+use crate::store::profiles::{NewProfile, Scoped, Sought};
 
 /// The profiles that are known so far, in the database and in this request.
 pub(super) struct Customers {
-    known: HashMap<Scoped, i64>,
-    /// Ids and profile ids for new profiles, the next one last.
-    spare: Vec<(i64, String)>,
+    /// By the identity's value.
+    known: HashMap<String, Vec<Known>>,
     /// Unknown customers are refused.
     reject_unknown: bool,
-    /// Profiles that this request makes.
-    pub new_profiles: Vec<NewProfile>,
+    /// Profiles that this request makes: internal id and profile database.
+    new_profiles: Vec<(i64, i64)>,
     /// Identities that this request makes.
-    pub new_identities: Vec<(Scoped, i64)>,
+    new_identities: Vec<(Scoped, i64)>,
+}
+
+struct Known {
+    database: i64,
+    kind: IdentityKind,
+    name: String,
+    profile: i64,
 }
 
 /// The profile of an order, before the order is accepted.
@@ -25,97 +37,197 @@ pub(super) struct Found {
     /// Its internal id.
     pub profile: i64,
     new: bool,
-    database: i64,
     adds: Vec<Identity>,
 }
 
+/// What a request makes: profiles and identities.
+pub(super) type Made = (Vec<NewProfile>, Vec<(Scoped, i64)>);
+
 impl Customers {
-    pub(super) fn new(known: HashMap<Scoped, i64>, mut spare: Vec<(i64, String)>, reject_unknown: bool) -> Self {
-        spare.reverse();
-        Customers { known, spare, reject_unknown, new_profiles: Vec::new(), new_identities: Vec::new() }
+    pub(super) fn new(reject_unknown: bool) -> Self {
+        let (known, new_profiles, new_identities) = Default::default();
+        Customers { known, reject_unknown, new_profiles, new_identities }
     }
 
-    /// Finds a customer's profile, or picks a new one; nothing changes before [`Customers::keep`].
-    pub(super) fn find(&self, index: usize, database: i64, customer: &Customer) -> Result<Found, Rejection> {
-        let hit = |identities: &[Identity]| {
-            identities.iter().filter_map(|identity| self.known.get(&(database, identity.clone()))).min().copied()
-        };
-        if let Some(profile) = customer.iter().find_map(|key| hit(&key.looks_among)) {
-            // A free second key is added, a taken one stays where it is.
-            let free = customer.iter().filter(|key| hit(&key.looks_among).is_none());
-            let adds = free.filter_map(|key| key.creates.clone()).collect();
-            return Ok(Found { profile, new: false, database, adds });
+    /// Looks for the profiles that the customers of some orders may have, of so many in a statement's set.
+    pub(super) async fn learn<'o, 'a: 'o>(
+        &mut self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        ready: impl Iterator<Item = &'o Ready<'a>>,
+        orders: usize,
+    ) -> store::Result<()> {
+        let sought = ready.flat_map(|ready| {
+            ready.order.customer.iter().flat_map(|key| {
+                let sought =
+                    |kind: &_| Sought { database: ready.database, kind: *kind, name: &key.name, value: &key.value };
+                key.kinds.iter().map(sought)
+            })
+        });
+        let unknown = sought.filter(|sought| self.profile(*sought).is_none());
+        let sought: Vec<Sought<'_>> = unknown.collect::<HashSet<_>>().into_iter().collect();
+        if sought.is_empty() {
+            return Ok(());
         }
-        let adds: Vec<Identity> = customer.iter().filter_map(|key| key.creates.clone()).collect();
-        match self.spare.last() {
-            Some((profile, _)) if !self.reject_unknown && !adds.is_empty() => {
-                Ok(Found { profile: *profile, new: true, database, adds })
-            }
+        for (place, profile) in store::profiles::find(conn, account_id, &sought, orders).await? {
+            self.add(sought[place], profile);
+        }
+        Ok(())
+    }
+
+    fn profile(&self, sought: Sought<'_>) -> Option<i64> {
+        let known = self.known.get(sought.value)?;
+        let is_it = |known: &&Known| {
+            known.kind == sought.kind && known.database == sought.database && known.name == sought.name
+        };
+        known.iter().find(is_it).map(|known| known.profile)
+    }
+
+    fn add(&mut self, found: Sought<'_>, profile: i64) {
+        let known = Known { database: found.database, kind: found.kind, name: found.name.to_owned(), profile };
+        match self.known.get_mut(found.value) {
+            Some(others) => others.push(known),
+            None => drop(self.known.insert(found.value.to_owned(), vec![known])),
+        }
+    }
+
+    /// The oldest profile that a key finds.
+    fn hit(&self, database: i64, key: &Key<'_>) -> Option<i64> {
+        let sought = |kind: &_| Sought { database, kind: *kind, name: &key.name, value: &key.value };
+        key.kinds.iter().filter_map(|kind| self.profile(sought(kind))).min()
+    }
+
+    /// True if none of an order's keys finds a profile.
+    pub(super) fn misses(&self, ready: &Ready<'_>) -> bool {
+        ready.order.customer.iter().all(|key| self.hit(ready.database, key).is_none())
+    }
+
+    /// Finds an order's profile, or takes the new one that is spare for it; nothing changes before
+    /// [`Customers::keep`].
+    pub(super) fn find(&self, ready: &Ready<'_>) -> Result<Found, Rejection> {
+        let Ready { order, database, .. } = ready;
+        let customer = &order.customer;
+        if let Some(profile) = customer.iter().find_map(|key| self.hit(*database, key)) {
+            // A free second key is added, a taken one stays where it is.
+            let free = customer.iter().filter(|key| self.hit(*database, key).is_none());
+            return Ok(Found { profile, new: false, adds: free.filter_map(Key::creates).collect() });
+        }
+        let adds: Vec<Identity> = customer.iter().filter_map(Key::creates).collect();
+        match ready.spare_profile {
+            Some(profile) if !self.reject_unknown && !adds.is_empty() => Ok(Found { profile, new: true, adds }),
             _ => {
                 let key = customer.first();
                 let field = key.map_or(&["email"][..], |key| key.field);
-                let place = field.iter().fold(Place::order(index), |place, field| place.field(field));
-                Err(Rejection::new(place, Problem::unknown("profile", key.map_or("", |key| key.value()))))
+                let place = field.iter().fold(Place::order(ready.index), |place, field| place.field(field));
+                Err(Rejection::new(place, Problem::unknown("profile", key.map_or("", |key| &key.value))))
             }
         }
     }
 
     /// Keeps what was found, since its order is accepted.
-    pub(super) fn keep(&mut self, found: Found) {
-        let Found { profile, new, database, adds } = found;
-        let mut identities = adds;
-        if new && let Some((id, profile_id)) = self.spare.pop() {
-            identities.push(Identity { kind: IdentityKind::ProfileId, name: String::new(), value: profile_id.clone() });
-            self.new_profiles.push(NewProfile { id, database, profile_id });
+    pub(super) fn keep(&mut self, database: i64, found: Found) {
+        let Found { profile, new, adds } = found;
+        if new {
+            self.new_profiles.push((profile, database));
         }
-        for identity in identities {
-            self.known.insert((database, identity.clone()), profile);
+        for identity in adds {
+            let Identity { kind, name, value } = &identity;
+            self.add(Sought { database, kind: *kind, name, value }, profile);
             self.new_identities.push(((database, identity), profile));
         }
+    }
+
+    /// What the request makes, since it was last asked; each new profile gets its profile id.
+    pub(super) fn take_made(&mut self) -> Result<Made, Error> {
+        let mut identities = std::mem::take(&mut self.new_identities);
+        let mut profiles = Vec::with_capacity(self.new_profiles.len());
+        for (id, database) in self.new_profiles.drain(..) {
+            let mut profile_id = [0; 12];
+            getrandom::fill(&mut profile_id).map_err(Error::internal)?;
+            let profile_id = hex(&profile_id);
+            let identity = Identity { kind: IdentityKind::ProfileId, name: String::new(), value: profile_id.clone() };
+            identities.push(((database, identity), id));
+            profiles.push(NewProfile { id, database, profile_id });
+        }
+        Ok((profiles, identities))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use rust_decimal::Decimal;
+
     use super::*;
-    use crate::domain::matching::Key;
+    use crate::domain::Patch;
+    use crate::domain::matching::Customer;
+    use crate::domain::orders::Order;
 
-    fn email(value: &str) -> Key {
-        Key::new(&["email"], &[IdentityKind::EmailProfile, IdentityKind::EmailSub], "", value)
+    fn email(value: &str) -> Key<'_> {
+        let kinds = &[IdentityKind::EmailProfile, IdentityKind::EmailSub];
+        Key { field: &["email"], kinds, name: Cow::Borrowed(""), value: Cow::Borrowed(value) }
     }
 
-    fn phone(value: &str) -> Key {
-        Key::new(&["phone"], &[IdentityKind::PhoneProfile, IdentityKind::PhoneSub], "", value)
+    fn phone(value: &str) -> Key<'_> {
+        let kinds = &[IdentityKind::PhoneProfile, IdentityKind::PhoneSub];
+        Key { field: &["phone"], kinds, name: Cow::Borrowed(""), value: Cow::Borrowed(value) }
     }
 
-    fn import(customers: &mut Customers, customer: &Customer) -> i64 {
-        let found = customers.find(0, 1, customer).expect("a profile");
-        let profile = found.profile;
-        customers.keep(found);
-        profile
+    fn ready<'a>(customer: Customer<'a>, database: i64, spare_profile: Option<i64>) -> Ready<'a> {
+        let order = Order {
+            external_id: "1".into(),
+            customer,
+            endpoint: "website".into(),
+            status: "new".into(),
+            total_price: Decimal::ONE,
+            currency: "EUR".into(),
+            lines: Vec::new(),
+            lines_mode: Default::default(),
+            delivery_cost: Patch::Keep,
+            create_time: None,
+            update_time: None,
+            tags: None,
+            region: Patch::Keep,
+            custom_fields: Default::default(),
+        };
+        let (slot, index, announce, digest, profile) = Default::default();
+        let (custom, line_custom) = Default::default();
+        Ready { slot, index, announce, order, digest, database, custom, line_custom, profile, spare_profile }
     }
 
     #[test]
     fn a_second_key_is_added_if_it_is_free() {
-        let spare = (10..20).map(|id| (id, format!("{id:024x}"))).collect();
-        let mut customers = Customers::new(HashMap::new(), spare, false);
-        assert_eq!(import(&mut customers, &vec![email("a")]), 10);
-        assert_eq!(import(&mut customers, &vec![email("a"), phone("1")]), 10);
-        assert_eq!(import(&mut customers, &vec![phone("1")]), 10);
-        assert_eq!(import(&mut customers, &vec![email("b")]), 11);
-        assert_eq!(import(&mut customers, &vec![email("b"), phone("1")]), 11, "the e-mail comes first");
-        assert_eq!(import(&mut customers, &vec![phone("1")]), 10, "a taken key stays where it is");
-        assert_eq!(import(&mut customers, &vec![email("c"), phone("1")]), 10);
-        assert_eq!(import(&mut customers, &vec![email("c")]), 10);
-        assert_eq!(customers.new_profiles.len(), 2);
+        let mut customers = Customers::new(false);
+        let mut spare = 10;
+        let mut import = |customer| {
+            let ready = ready(customer, 1, Some(spare));
+            let found = customers.find(&ready).expect("a profile");
+            let profile = found.profile;
+            customers.keep(1, found);
+            spare = spare.max(profile + 1);
+            profile
+        };
+        assert_eq!(import(vec![email("a")]), 10);
+        assert_eq!(import(vec![email("a"), phone("1")]), 10);
+        assert_eq!(import(vec![phone("1")]), 10);
+        assert_eq!(import(vec![email("b")]), 11);
+        assert_eq!(import(vec![email("b"), phone("1")]), 11, "the e-mail comes first");
+        assert_eq!(import(vec![phone("1")]), 10, "a taken key stays where it is");
+        assert_eq!(import(vec![email("c"), phone("1")]), 10);
+        assert_eq!(import(vec![email("c")]), 10);
+        let (profiles, identities) = customers.take_made().expect("random bytes");
+        assert_eq!((profiles.len(), identities.len()), (2, 2 + 4), "two profiles with their ids, and four keys");
     }
 
     #[test]
     fn several_hits_mean_the_oldest() {
-        let identity = |kind| (1, Identity { kind, name: String::new(), value: "a".to_owned() });
-        let known = HashMap::from([(identity(IdentityKind::EmailProfile), 7), (identity(IdentityKind::EmailSub), 5)]);
-        let customers = Customers::new(known, Vec::new(), true);
-        assert_eq!(customers.find(0, 1, &vec![email("a")]).map(|found| found.profile).ok(), Some(5));
-        assert!(customers.find(0, 2, &vec![email("a")]).is_err(), "another profile database");
+        let mut customers = Customers::new(true);
+        let sought = |kind| Sought { database: 1, kind, name: "", value: "a" };
+        customers.add(sought(IdentityKind::EmailProfile), 7);
+        customers.add(sought(IdentityKind::EmailSub), 5);
+        let found = |database| customers.find(&ready(vec![email("a")], database, None)).map(|found| found.profile);
+        assert_eq!(found(1), Ok(5));
+        assert!(found(2).is_err(), "another profile database");
     }
 }

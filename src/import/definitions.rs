@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use tokio::task::block_in_place;
 
+use super::setup::Setup;
 use crate::domain::batch::Head;
 use crate::domain::custom_fields::{Definition, EntityType, SentDefinition};
 use crate::domain::line_statuses::{LineStatus, SentLineStatus};
@@ -26,58 +27,75 @@ impl From<store::Error> for Failure {
     }
 }
 
-/// Writes what a request defines. Requests that carry the same definitions do not wait for each other: the
-/// lock is taken only when something changes, and what is stored is then read again.
-pub(super) async fn write(conn: &mut PgConnection, account_id: i64, head: &Head) -> Result<(), Failure> {
-    if !head.definitions.is_empty() {
-        let stored = store::definitions::read(conn, account_id, &EntityType::ALL).await?;
-        if !block_in_place(|| changed_definitions(&head.definitions, stored)).map_err(Failure::Refused)?.is_empty() {
-            store::accounts::lock_definitions(conn, account_id).await?;
-            let stored = store::definitions::read(conn, account_id, &EntityType::ALL).await?;
-            let changed =
-                block_in_place(|| changed_definitions(&head.definitions, stored)).map_err(Failure::Refused)?;
-            store::definitions::write(conn, account_id, &changed.iter().collect::<Vec<_>>()).await?;
-        }
+/// True if what a request defines differs from what the account has.
+///
+/// # Errors
+/// A definition is wrong.
+pub(super) fn differ(head: &Head, setup: &Setup) -> Result<bool, Rejection> {
+    let definitions = changed_definitions(&head.definitions, setup.definitions())?;
+    Ok(!definitions.is_empty() || !changed_statuses(&head.line_statuses, setup.line_statuses.values()).is_empty())
+}
+
+/// Writes what a request defines, if it differs from what the account has; true if so. Requests that carry the
+/// same definitions do not wait for each other: the lock is taken only when something changes, and what is
+/// stored is then read again.
+pub(super) async fn write(
+    conn: &mut PgConnection,
+    account_id: i64,
+    head: &Head,
+    setup: &Setup,
+) -> Result<bool, Failure> {
+    if !block_in_place(|| differ(head, setup)).map_err(Failure::Refused)? {
+        return Ok(false);
     }
-    if !head.line_statuses.is_empty() {
-        let stored = store::definitions::read_line_statuses(conn, account_id).await?;
-        if !changed_statuses(&head.line_statuses, stored).is_empty() {
-            store::accounts::lock_definitions(conn, account_id).await?;
-            let stored = store::definitions::read_line_statuses(conn, account_id).await?;
-            let changed = changed_statuses(&head.line_statuses, stored);
-            store::definitions::write_line_statuses(conn, account_id, &changed.iter().collect::<Vec<_>>()).await?;
-        }
+    store::accounts::lock_definitions(conn, account_id).await?;
+    let stored = store::definitions::read(conn, account_id).await?;
+    let changed = block_in_place(|| changed_definitions(&head.definitions, stored.iter())).map_err(Failure::Refused)?;
+    if !changed.is_empty() {
+        store::definitions::write(conn, account_id, &changed.iter().collect::<Vec<_>>()).await?;
     }
-    Ok(())
+    let stored = store::definitions::read_line_statuses(conn, account_id).await?;
+    let changed = changed_statuses(&head.line_statuses, stored.iter());
+    if !changed.is_empty() {
+        store::definitions::write_line_statuses(conn, account_id, &changed.iter().collect::<Vec<_>>()).await?;
+    }
+    Ok(true)
 }
 
 /// The definitions that differ from the stored ones after all were merged, each once.
-fn changed_definitions(sent: &[SentDefinition], stored: Vec<Definition>) -> Result<Vec<Definition>, Rejection> {
-    let key = |definition: &Definition| (definition.entity_type, definition.external_id.clone());
-    let stored: HashMap<_, _> = stored.into_iter().map(|definition| (key(&definition), definition)).collect();
-    let mut merged: HashMap<(EntityType, String), Definition> = HashMap::new();
+fn changed_definitions<'s>(
+    sent: &[SentDefinition],
+    stored: impl Iterator<Item = &'s Definition>,
+) -> Result<Vec<Definition>, Rejection> {
+    if sent.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stored: HashMap<_, _> =
+        stored.map(|definition| ((definition.entity_type, definition.external_id.as_str()), definition)).collect();
+    let mut merged: HashMap<(EntityType, &str), Definition> = HashMap::new();
     for (index, definition) in sent.iter().enumerate() {
-        let key = (definition.entity_type, definition.external_id.clone());
-        let before = merged.get(&key).or_else(|| stored.get(&key));
+        let key = (definition.entity_type, definition.external_id.as_str());
+        let before = merged.get(&key).or_else(|| stored.get(&key).copied());
         let after = definition.merged(before).map_err(|(field, problem)| {
             Rejection::new(Place::root_item("custom_fields", index).field(field), problem)
         })?;
         merged.insert(key, after);
     }
-    Ok(merged
-        .into_iter()
-        .filter(|(key, definition)| stored.get(key) != Some(definition))
-        .map(|(_, definition)| definition)
-        .collect())
+    let differs = |(key, definition): &(_, Definition)| stored.get(key).copied() != Some(definition);
+    Ok(merged.into_iter().filter(differs).map(|(_, definition)| definition).collect())
 }
 
 /// The line statuses that differ from the stored ones after all were merged, each once.
-fn changed_statuses(sent: &[SentLineStatus], stored: Vec<LineStatus>) -> Vec<LineStatus> {
-    let stored: HashMap<_, _> = stored.into_iter().map(|status| (status.external_id.clone(), status)).collect();
+fn changed_statuses<'s>(sent: &[SentLineStatus], stored: impl Iterator<Item = &'s LineStatus>) -> Vec<LineStatus> {
+    if sent.is_empty() {
+        return Vec::new();
+    }
+    let stored: HashMap<&str, _> = stored.map(|status| (status.external_id.as_str(), status)).collect();
     let mut merged: HashMap<&str, LineStatus> = HashMap::new();
     for status in sent {
-        let before = merged.get(status.external_id.as_str()).or_else(|| stored.get(&status.external_id));
-        merged.insert(&status.external_id, status.merged(before));
+        let id = status.external_id.as_str();
+        let before = merged.get(id).or_else(|| stored.get(id).copied());
+        merged.insert(id, status.merged(before));
     }
-    merged.into_values().filter(|status| stored.get(&status.external_id) != Some(status)).collect()
+    merged.into_values().filter(|status| stored.get(status.external_id.as_str()).copied() != Some(status)).collect()
 }

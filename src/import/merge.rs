@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use time::OffsetDateTime;
 
-use super::check::{Converted, Definitions, Ready};
+use super::check::{Converted, Ready};
+use super::setup::Fields;
 use crate::config::Limits;
 use crate::domain::custom_fields::Definition;
 use crate::domain::line_statuses::DEFAULT_LINE_STATUS;
@@ -16,26 +17,24 @@ use crate::domain::rejection::{Problem, Rejection};
 /// What all orders of a request are merged by.
 pub(super) struct Rules<'r> {
     /// Required fields and defaults.
-    pub definitions: &'r Definitions,
+    pub fields: &'r Fields,
     /// Bounds on what is stored.
     pub limits: &'r Limits,
     /// The one 'now' of the request.
     pub now: OffsetDateTime,
-    /// Events are written.
-    pub announce: bool,
 }
 
 /// The order afterwards. If it reads as before, it is equal to what is stored, `update_time` included.
 pub(super) fn merge<'a>(
-    ready: &Ready<'_, 'a>,
+    ready: &Ready<'a>,
     profile: i64,
     stored: Option<&OrderState<'a>>,
     rules: &Rules<'_>,
 ) -> Result<OrderState<'a>, Rejection> {
-    let order = ready.order;
+    let order = &ready.order;
     let place = Place::order(ready.index);
     let custom_fields =
-        values(&ready.custom, stored.map(|s| &s.custom_fields), &rules.definitions.order, rules.limits, &place)?;
+        values(&ready.custom, stored.map(|s| &s.custom_fields), &rules.fields.order, rules.limits, &place)?;
     let lines = lines(ready, stored, rules, &place)?;
     let mut merged = OrderState {
         profile,
@@ -61,7 +60,7 @@ pub(super) fn merge<'a>(
 }
 
 fn lines<'a>(
-    ready: &Ready<'_, 'a>,
+    ready: &Ready<'a>,
     stored: Option<&OrderState<'a>>,
     rules: &Rules<'_>,
     place: &Place,
@@ -96,8 +95,7 @@ fn merge_line<'a>(
     rules: &Rules<'_>,
     place: impl Fn() -> Place,
 ) -> Result<LineState<'a>, Rejection> {
-    let custom_fields =
-        values(custom, stored.map(|s| &s.custom_fields), &rules.definitions.line, rules.limits, &place())?;
+    let custom_fields = values(custom, stored.map(|s| &s.custom_fields), &rules.fields.line, rules.limits, &place())?;
     let default_status = || Cow::Borrowed(DEFAULT_LINE_STATUS);
     let mut merged = LineState {
         external_id: line.external_id.clone(),

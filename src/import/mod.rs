@@ -1,14 +1,18 @@
 //! The use case: one transaction that imports a batch of orders.
 //!
-//! `orders` owns the transaction and its phases. What to store, what to announce and what to answer is
-//! decided by `check`, `customers`, `plan`, `merge` and `changes`, which are pure. Never enters: HTTP,
-//! formats, SQL.
+//! `orders` chooses the way: `quick` for what is unchanged or new, `careful` for everything. What to store, what
+//! to announce and what to answer is decided by `check`, `customers`, `plan`, `merge` and `changes`, which are
+//! pure. `setup` keeps what accounts have. Never enters: HTTP, formats, SQL.
 
+mod careful;
 mod changes;
 mod check;
 mod customers;
 mod definitions;
+mod digest;
 mod merge;
 pub mod orders;
 mod plan;
+mod quick;
 pub mod report;
+pub mod setup;

@@ -1,5 +1,6 @@
 //! What to write, what to announce, what to answer: the orders of a request, one after the other.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::changes::{self, Event};
@@ -9,15 +10,18 @@ use super::merge::{Rules, merge};
 use super::report::Outcome;
 use crate::domain::orders::StoredOrder;
 use crate::domain::rejection::Rejection;
+use crate::store::orders::{Digest, Keyed};
 
 /// All that a request says of one order.
-pub(super) struct Group<'o, 'a> {
+pub(super) struct Group<'a> {
     /// Its external id.
-    pub key: &'o str,
+    pub key: Cow<'a, str>,
     /// As it was stored before.
     pub stored: Option<StoredOrder<'a>>,
     /// As it is to be stored; `None` while it reads as before.
     pub after: Option<StoredOrder<'a>>,
+    /// Of the order that was applied last.
+    pub digest: Digest,
     /// What to announce.
     pub events: Vec<Event>,
     /// The orders of the request that were accepted, by their places in the list of ready ones.
@@ -26,21 +30,29 @@ pub(super) struct Group<'o, 'a> {
     pub refused: bool,
 }
 
-impl<'o, 'a> Group<'o, 'a> {
-    fn new(key: &'o str, stored: Option<StoredOrder<'a>>) -> Self {
-        Group { key, stored, after: None, events: Vec::new(), members: Vec::new(), refused: false }
+impl<'a> Group<'a> {
+    fn new(key: Cow<'a, str>, stored: Option<StoredOrder<'a>>) -> Self {
+        let (after, events, members, refused) = Default::default();
+        Group { key, stored, after, digest: Digest::default(), events, members, refused }
+    }
+
+    /// The order as it is to be stored or, if it reads as before, as it is stored; on its way to the database.
+    pub(super) fn keyed(&self) -> Option<Keyed<'_, 'a>> {
+        let order = self.after.as_ref().or(self.stored.as_ref())?;
+        Some(Keyed { external_id: &self.key, order, digest: &self.digest })
     }
 
     /// Applies one order as if it came alone; nothing changes if it is refused.
-    fn apply(&mut self, ready: &Ready<'_, 'a>, profile: i64, rules: &Rules<'_>) -> Result<Outcome, Rejection> {
+    fn apply(&mut self, ready: &Ready<'a>, profile: i64, rules: &Rules<'_>) -> Result<Outcome, Rejection> {
         let before = self.after.as_ref().or(self.stored.as_ref());
         let state = merge(ready, profile, before.map(|order| &order.state), rules)?;
+        self.digest = ready.digest;
         if before.is_some_and(|order| order.state == state) {
             return Ok(Outcome::Unchanged);
         }
         let (id, revision) = before.map_or((0, 1), |order| (order.id, order.revision + 1));
         let outcome = if before.is_some() { Outcome::Updated } else { Outcome::Created };
-        if rules.announce {
+        if ready.announce {
             self.events.extend(changes::events(before.map(|order| &order.state), &state, revision));
         }
         self.after = Some(StoredOrder { id, revision, state });
@@ -54,7 +66,7 @@ impl<'o, 'a> Group<'o, 'a> {
     pub(super) fn decide_again(
         &mut self,
         stored: StoredOrder<'a>,
-        ready: &[Ready<'_, 'a>],
+        ready: &[Ready<'a>],
         rules: &Rules<'_>,
     ) -> Result<Vec<(usize, Outcome)>, &'static str> {
         if self.refused && self.stored.as_ref() != Some(&stored) {
@@ -62,12 +74,12 @@ impl<'o, 'a> Group<'o, 'a> {
         }
         let members = std::mem::take(&mut self.members);
         let mut outcomes = Vec::with_capacity(members.len());
-        *self = Group::new(self.key, Some(stored));
+        *self = Group::new(self.key.clone(), Some(stored));
         for member in members {
             let ready = &ready[member];
             let profile = ready.profile.expect("an accepted order has its profile");
             let outcome = self.apply(ready, profile, rules);
-            outcomes.push((ready.index, outcome.map_err(|_| "an order no longer fits what another request stored")?));
+            outcomes.push((ready.slot, outcome.map_err(|_| "an order no longer fits what another request stored")?));
             self.members.push(member);
         }
         Ok(outcomes)
@@ -75,38 +87,45 @@ impl<'o, 'a> Group<'o, 'a> {
 }
 
 /// What one pass over a request decided.
-pub(super) struct Plan<'o, 'a> {
+pub(super) struct Plan<'a> {
     /// One group for each external id, with those whose orders were all refused.
-    pub groups: Vec<Group<'o, 'a>>,
-    /// What became of each ready order, by its place in the request.
+    pub groups: Vec<Group<'a>>,
+    /// What became of each ready order, by its slot.
     pub outcomes: Vec<(usize, Outcome)>,
 }
 
-/// Decides each ready order in turn, as if they came one by one; the profile of each is noted in it.
-pub(super) fn plan<'o, 'a>(
-    ready: &mut [Ready<'o, 'a>],
+/// Decides each ready order in turn, as if they came one by one; the profile of each is noted in it, if it was
+/// not found before.
+pub(super) fn plan<'a>(
+    ready: &mut [Ready<'a>],
     mut stored: HashMap<String, StoredOrder<'a>>,
     customers: &mut Customers,
     rules: &Rules<'_>,
-) -> Plan<'o, 'a> {
-    let mut by_key: HashMap<&'o str, usize> = HashMap::with_capacity(ready.len());
-    let mut groups: Vec<Group<'o, 'a>> = Vec::with_capacity(ready.len());
+) -> Plan<'a> {
+    let mut by_key: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(ready.len());
+    let mut groups: Vec<Group<'a>> = Vec::with_capacity(ready.len());
     let mut outcomes = Vec::with_capacity(ready.len());
     for (number, ready) in ready.iter_mut().enumerate() {
-        let key: &'o str = &ready.order.external_id;
-        let at = *by_key.entry(key).or_insert_with(|| {
-            groups.push(Group::new(key, stored.remove(key)));
+        let key = &ready.order.external_id;
+        let at = *by_key.entry(key.clone()).or_insert_with(|| {
+            groups.push(Group::new(key.clone(), stored.remove(&**key)));
             groups.len() - 1
         });
-        let outcome = customers.find(ready.index, ready.database, &ready.order.customer).and_then(|found| {
-            let outcome = groups[at].apply(ready, found.profile, rules)?;
-            ready.profile = Some(found.profile);
-            customers.keep(found);
-            groups[at].members.push(number);
-            Ok(outcome)
-        });
-        groups[at].refused |= outcome.is_err();
-        outcomes.push((ready.index, outcome.unwrap_or_else(Outcome::Failed)));
+        let group = &mut groups[at];
+        let outcome = match ready.profile {
+            Some(profile) => group.apply(ready, profile, rules),
+            None => customers.find(ready).and_then(|found| {
+                let outcome = group.apply(ready, found.profile, rules)?;
+                ready.profile = Some(found.profile);
+                customers.keep(ready.database, found);
+                Ok(outcome)
+            }),
+        };
+        group.refused |= outcome.is_err();
+        if outcome.is_ok() {
+            group.members.push(number);
+        }
+        outcomes.push((ready.slot, outcome.unwrap_or_else(|rejection| Outcome::Failed(Box::new(rejection)))));
     }
     Plan { groups, outcomes }
 }

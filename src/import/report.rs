@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::domain::batch::Decoded;
 use crate::domain::rejection::Rejection;
 
 /// What became of one order.
@@ -16,7 +15,7 @@ pub enum Outcome {
     /// It was as it was sent.
     Unchanged,
     /// It was refused.
-    Failed(Rejection),
+    Failed(Box<Rejection>),
     /// The order of this number stopped the request.
     Aborted(usize),
 }
@@ -39,40 +38,52 @@ pub struct Report<'a> {
     pub items: Vec<Item<'a>>,
     /// The first bad order, if it stopped the request.
     pub stopped_by: Option<usize>,
-    /// How long deciding took, all tries together.
-    pub plan_time: Duration,
+    /// How long its phases took.
+    pub spent: Spent,
     /// How often the whole was run again.
     pub retries: u32,
 }
 
+/// How long the phases of an import took, all tries together.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Spent {
+    /// Decoding orders; beside the database where there are many.
+    pub decode: Duration,
+    /// Deciding what to write.
+    pub plan: Duration,
+    /// Both, as far as the database was not waited for meanwhile.
+    pub busy: Duration,
+}
+
 /// The answers of a request, while they are found.
+#[derive(Default)]
 pub(super) struct Answers<'a> {
     items: Vec<Item<'a>>,
 }
 
 impl<'a> Answers<'a> {
-    pub(super) fn new(orders: &[Decoded<'a>]) -> Self {
-        // Every order gets an outcome: its refusal, or what the plan decides.
-        let item = |order: &Decoded<'a>| Item {
-            external_id: order.external_id.clone(),
-            outcome: Outcome::Unchanged,
-            id: None,
-        };
-        Answers { items: orders.iter().map(item).collect() }
+    /// Answers to the next order; every order gets its outcome: its refusal, or what is decided later.
+    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome) {
+        self.items.push(Item { external_id, outcome, id: None });
     }
 
-    /// Notes what became of orders, by their places in the request.
+    /// Notes what became of orders, by their slots.
     pub(super) fn note(&mut self, outcomes: impl IntoIterator<Item = (usize, Outcome)>) {
-        for (index, outcome) in outcomes {
-            self.items[index].outcome = outcome;
+        for (slot, outcome) in outcomes {
+            self.items[slot].outcome = outcome;
         }
     }
 
     /// Notes the internal id of orders that were accepted.
-    pub(super) fn note_id(&mut self, id: Option<i64>, indexes: impl Iterator<Item = usize>) {
-        for index in indexes {
-            self.items[index].id = id;
+    pub(super) fn note_id(&mut self, id: Option<i64>, slots: impl Iterator<Item = usize>) {
+        for slot in slots {
+            self.items[slot].id = id;
         }
+    }
+
+    /// How many orders were answered.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
     }
 
     pub(super) fn any_failed(&self) -> bool {
@@ -94,6 +105,6 @@ impl<'a> Answers<'a> {
                 }
             }
         }
-        Report { items: self.items, stopped_by, plan_time: Duration::ZERO, retries: 0 }
+        Report { items: self.items, stopped_by, spent: Spent::default(), retries: 0 }
     }
 }

@@ -98,6 +98,19 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
     pool.begin().await.map_err(Error::Unavailable)
 }
 
+/// Longest wait for a lock in a transaction that gives way: less than PostgreSQL's default `deadlock_timeout` of a
+/// second.
+const IMPATIENCE: Duration = Duration::from_millis(300);
+
+/// Begins a transaction that gives way where another one holds what it needs.
+///
+/// # Errors
+/// See [`begin`].
+pub async fn begin_impatient(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    let statement = format!("begin; set local lock_timeout = {}", IMPATIENCE.as_millis());
+    pool.begin_with(sqlx::AssertSqlSafe(statement)).await.map_err(Error::Unavailable)
+}
+
 /// The schema's version before and after migrations ran; 0 is an empty database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {

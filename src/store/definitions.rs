@@ -9,19 +9,17 @@ use super::{Error, Result, custom_values};
 use crate::domain::custom_fields::{Definition, EntityType, Labels, ValueType};
 use crate::domain::line_statuses::{LINE_STATUS_TYPES, LineStatus};
 
-/// The definitions of some entities.
+/// The definitions of an account.
 ///
 /// # Errors
 /// The database failed, or holds what cannot be; so for all functions here.
-pub async fn read(conn: &mut PgConnection, account_id: i64, entities: &[EntityType]) -> Result<Vec<Definition>> {
-    let entities: Vec<&str> = entities.iter().map(|entity| entity.as_str()).collect();
+pub async fn read(conn: &mut PgConnection, account_id: i64) -> Result<Vec<Definition>> {
     let rows = sqlx::query!(
         "-- definitions.read
         select entity_type, external_id, value_type, name, required,
             default_value::text as default_value, enum_values::text as \"enum_values!\"
-        from custom_fields where account_id = $1 and entity_type = any($2)",
+        from custom_fields where account_id = $1",
         account_id,
-        &entities as &[&str],
     )
     .fetch_all(conn)
     .await?;

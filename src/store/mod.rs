@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod catalogue;
 pub mod connect;
+pub mod copy;
 pub mod custom_values;
 pub mod definitions;
 pub mod orders;
@@ -20,7 +21,7 @@ pub const SET: usize = 2_000;
 
 /// Cuts rows into no more sets than so many orders are, so that statements grow by sets of orders, however
 /// many rows an order has.
-fn sets<T>(rows: &[T], orders: usize) -> std::slice::Chunks<'_, T> {
+pub fn sets<T>(rows: &[T], orders: usize) -> std::slice::Chunks<'_, T> {
     let sets = orders.div_ceil(SET).max(1);
     rows.chunks(rows.len().div_ceil(sets).max(SET))
 }
@@ -58,6 +59,7 @@ impl From<sqlx::Error> for Error {
         match (&error, code.as_deref()) {
             (_, Some("40001")) => Error::TryAgain("serialization failure"),
             (_, Some("40P01")) => Error::TryAgain("deadlock"),
+            (_, Some("23505")) => Error::TryAgain("a key that was not there is there"),
             (_, Some("55P03")) => Error::LockTimeout(error),
             // 57P01 to 57P05: the server stops or starts; 53300: no connection left; 53100: disk full; 25006: it
             // became a standby.

@@ -131,8 +131,19 @@ fn line(row: &mut Row) -> Result<Option<LineState<'static>>> {
     }))
 }
 
+/// What an order that is sent again is known by.
+pub type Digest = [u8; 16];
+
 /// An order with its key, on its way to the database.
-pub type Keyed<'s, 'a> = (&'s str, &'s StoredOrder<'a>);
+#[derive(Debug, Clone, Copy)]
+pub struct Keyed<'s, 'a> {
+    /// The external id.
+    pub external_id: &'s str,
+    /// The order.
+    pub order: &'s StoredOrder<'a>,
+    /// Of the order as it was last sent.
+    pub digest: &'s Digest,
+}
 
 /// Orders, as columns.
 #[derive(Default)]
@@ -151,12 +162,13 @@ struct Columns<'s> {
     custom_fields: Vec<Json>,
     create_times: Vec<OffsetDateTime>,
     update_times: Vec<OffsetDateTime>,
+    digests: Vec<&'s [u8]>,
 }
 
 impl<'s> Columns<'s> {
     fn of(orders: &[Keyed<'s, '_>]) -> Self {
         let mut columns = Columns::default();
-        for (external_id, StoredOrder { id, revision, state }) in orders {
+        for Keyed { external_id, order: StoredOrder { id, revision, state }, digest } in orders {
             columns.ids.push(*id);
             columns.external_ids.push(external_id);
             columns.revisions.push(*revision);
@@ -171,6 +183,7 @@ impl<'s> Columns<'s> {
             columns.custom_fields.push(custom_values::object(&state.custom_fields));
             columns.create_times.push(state.create_time);
             columns.update_times.push(state.update_time);
+            columns.digests.push(&digest[..]);
         }
         columns
     }
@@ -192,13 +205,15 @@ pub async fn insert_or_lock(
         let rows = sqlx::query!(
             "-- orders.insert_or_lock
             insert into orders (account_id, external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest)
             select $1, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
-                k.delivery_cost, k.region, string_to_array(k.tags, $15), k.custom_fields, k.create_time, k.update_time
+                k.delivery_cost, k.region, string_to_array(k.tags, $16), k.custom_fields, k.create_time, k.update_time,
+                k.digest
             from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::numeric[], $8::text[],
-                $9::numeric[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[])
+                $9::numeric[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[],
+                $15::bytea[])
                 with ordinality as k (external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time, place)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, place)
             order by k.place
             on conflict (account_id, external_id) do update set revision = excluded.revision where false
             returning id, external_id",
@@ -216,6 +231,7 @@ pub async fn insert_or_lock(
             &columns.custom_fields,
             &columns.create_times,
             &columns.update_times,
+            &columns.digests as &[&[u8]],
             TAG_SEPARATOR,
         )
         .fetch_all(&mut *conn)
@@ -236,19 +252,21 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_
         sqlx::query!(
             "-- orders.update
             insert into orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest)
             overriding system value
             select $1, k.id, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
-                k.delivery_cost, k.region, string_to_array(k.tags, $16), k.custom_fields, k.create_time, k.update_time
+                k.delivery_cost, k.region, string_to_array(k.tags, $17), k.custom_fields, k.create_time, k.update_time,
+                k.digest
             from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::numeric[],
-                $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[])
+                $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[],
+                $16::bytea[])
                 as k (id, external_id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region,
-                tags, custom_fields, create_time, update_time)
+                tags, custom_fields, create_time, update_time, digest)
             on conflict (account_id, external_id) do update set revision = excluded.revision, profile = excluded.profile,
                 endpoint = excluded.endpoint, status = excluded.status, total_price = excluded.total_price,
                 currency = excluded.currency, delivery_cost = excluded.delivery_cost, region = excluded.region,
                 tags = excluded.tags, custom_fields = excluded.custom_fields, create_time = excluded.create_time,
-                update_time = excluded.update_time",
+                update_time = excluded.update_time, digest = excluded.digest",
             account_id,
             &columns.ids,
             &columns.external_ids as &[&str],
@@ -264,11 +282,175 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_
             &columns.custom_fields,
             &columns.create_times,
             &columns.update_times,
+            &columns.digests as &[&[u8]],
             TAG_SEPARATOR,
         )
         .execute(&mut *conn)
         .await?;
     }
+    Ok(())
+}
+
+/// What there is of an order that was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Looked {
+    /// The internal id; for an order that is not there a new one.
+    pub id: i64,
+    /// It is there.
+    pub stored: bool,
+    /// It is there with this digest: it was sent like this before, and nothing that its answer depends on changed.
+    pub same: bool,
+    /// A number for a profile, unless it is the same.
+    pub spare_profile: i64,
+}
+
+/// Looks for at most a set of orders, without a lock.
+///
+/// # Errors
+/// The database failed.
+pub async fn look(
+    conn: &mut PgConnection,
+    account_id: i64,
+    external_ids: &[&str],
+    digests: &[&[u8]],
+) -> Result<Vec<Looked>> {
+    let looked = sqlx::query_as!(
+        Looked,
+        "-- orders.look
+        select coalesce(o.id, nextval('orders_id_seq')) as \"id!\", o.id is not null as \"stored!\",
+            o.digest is not distinct from k.digest as \"same!\",
+            case when o.digest is not distinct from k.digest then 0 else nextval('profiles_id_seq') end as \"spare_profile!\"
+        from unnest($2::text[], $3::bytea[]) with ordinality as k (external_id, digest, place)
+        left join lateral (select id, digest from orders o where o.account_id = $1 and o.external_id = k.external_id
+            offset 0) o on true
+        order by k.place",
+        account_id,
+        external_ids as &[&str],
+        digests as &[&[u8]],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(looked)
+}
+
+/// Locks orders that are there, in the order of their keys, which are sorted.
+///
+/// # Errors
+/// The database failed.
+pub async fn lock(conn: &mut PgConnection, account_id: i64, external_ids: &[&str]) -> Result<()> {
+    for external_ids in external_ids.chunks(SET) {
+        sqlx::query!(
+            "-- orders.lock
+            select o.id from unnest($2::text[]) with ordinality as k (external_id, place)
+            join lateral (select id from orders o where o.account_id = $1 and o.external_id = k.external_id
+                for no key update offset 0) o on true
+            order by k.place",
+            account_id,
+            external_ids as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Renews the digests of orders that were found as they were sent, unless another request is at them or has
+/// changed them since. It waits for no lock.
+///
+/// # Errors
+/// The database failed.
+pub async fn renew_digests(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<()> {
+    for orders in orders.chunks(SET) {
+        let columns = Columns::of(orders);
+        sqlx::query!(
+            "-- orders.renew_digests
+            update orders o set digest = k.digest
+            from (
+                select o.tid, k.digest from unnest($2::text[], $3::bigint[], $4::bytea[]) as k (external_id, revision, digest)
+                join lateral (select o.ctid as tid from orders o where o.account_id = $1 and o.external_id = k.external_id
+                    and o.revision = k.revision and o.digest is distinct from k.digest
+                    for no key update skip locked offset 0) o on true
+                offset 0
+            ) k
+            where o.account_id = $1 and o.ctid = k.tid",
+            account_id,
+            &columns.external_ids as &[&str],
+            &columns.revisions,
+            &columns.digests as &[&[u8]],
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Inserts at most a set of orders that are not there, their lines, and the pack of their events.
+///
+/// # Errors
+/// The database failed: another request may have made one of them first.
+pub async fn create(
+    conn: &mut PgConnection,
+    account_id: i64,
+    orders: &[Keyed<'_, '_>],
+    events: &str,
+    now: OffsetDateTime,
+) -> Result<()> {
+    let columns = Columns::of(orders);
+    let lines = LineColumns::of(orders.iter().flat_map(|keyed| PlacedLine::all(keyed.order)));
+    sqlx::query!(
+        "-- orders.create
+        with made as (
+            insert into orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest)
+            overriding system value
+            select $1, k.id, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
+                k.delivery_cost, k.region, string_to_array(k.tags, $17), k.custom_fields, k.create_time, k.update_time,
+                k.digest
+            from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::numeric[],
+                $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[],
+                $16::bytea[])
+                as k (id, external_id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region,
+                tags, custom_fields, create_time, update_time, digest)
+        ), told as (
+            insert into outbox (account_id, events, created_at) select $1, $29, $30 where $29 <> ''
+        )
+        insert into order_lines (account_id, order_id, position, external_id, product, sku, status,
+            base_price_per_item, min_price_per_item, final_price_per_item, count, custom_fields)
+        select $1, * from unnest($18::bigint[], $19::int[], $20::text[], $21::text[], $22::text[], $23::text[],
+            $24::numeric[], $25::numeric[], $26::numeric[], $27::int[], $28::jsonb[])",
+        account_id,
+        &columns.ids,
+        &columns.external_ids as &[&str],
+        &columns.revisions,
+        &columns.profiles,
+        &columns.endpoints as &[&str],
+        &columns.statuses as &[&str],
+        &columns.total_prices,
+        &columns.currencies as &[&str],
+        &columns.delivery_costs as &[Option<Decimal>],
+        &columns.regions as &[Option<&str>],
+        &columns.tags,
+        &columns.custom_fields,
+        &columns.create_times,
+        &columns.update_times,
+        &columns.digests as &[&[u8]],
+        TAG_SEPARATOR,
+        &lines.order_ids,
+        &lines.positions,
+        &lines.external_ids as &[&str],
+        &lines.products as &[Option<&str>],
+        &lines.skus as &[Option<&str>],
+        &lines.statuses as &[&str],
+        &lines.base_prices as &[Option<Decimal>],
+        &lines.min_prices as &[Option<Decimal>],
+        &lines.final_prices as &[Option<Decimal>],
+        &lines.counts,
+        &lines.custom_fields,
+        events,
+        now,
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -281,6 +463,14 @@ pub struct PlacedLine<'s, 'a> {
     pub position: i32,
     /// The line.
     pub line: &'s LineState<'a>,
+}
+
+impl<'s, 'a> PlacedLine<'s, 'a> {
+    /// All lines of an order.
+    pub fn all(order: &'s StoredOrder<'a>) -> impl Iterator<Item = Self> {
+        let places = 0_i32..;
+        order.state.lines.iter().zip(places).map(|(line, position)| PlacedLine { order_id: order.id, position, line })
+    }
 }
 
 /// Lines, as columns.
@@ -300,11 +490,11 @@ struct LineColumns<'s> {
 }
 
 impl<'s> LineColumns<'s> {
-    fn of(lines: &[PlacedLine<'s, '_>]) -> Self {
+    fn of<'a: 's>(lines: impl Iterator<Item = PlacedLine<'s, 'a>>) -> Self {
         let mut columns = LineColumns::default();
         for PlacedLine { order_id, position, line } in lines {
-            columns.order_ids.push(*order_id);
-            columns.positions.push(*position);
+            columns.order_ids.push(order_id);
+            columns.positions.push(position);
             columns.external_ids.push(&line.external_id);
             columns.products.push(line.product.as_deref());
             columns.skus.push(line.sku.as_deref());
@@ -330,7 +520,7 @@ pub async fn write_lines(
     orders: usize,
 ) -> Result<()> {
     for lines in sets(lines, orders) {
-        let columns = LineColumns::of(lines);
+        let columns = LineColumns::of(lines.iter().copied());
         sqlx::query!(
             "-- order_lines.write
             insert into order_lines (account_id, order_id, position, external_id, product, sku, status,

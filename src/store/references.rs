@@ -1,4 +1,4 @@
-//! What orders refer to: policies, touchpoints, regions, currencies and statuses, as far as one batch needs.
+//! What orders may refer to: policies, touchpoints, regions, currencies and statuses of an account.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,22 +6,7 @@ use sqlx::PgConnection;
 
 use super::Result;
 
-/// What a batch refers to, each id once.
-#[derive(Debug, Default)]
-pub struct Wanted<'a> {
-    /// Touchpoints.
-    pub endpoints: Vec<&'a str>,
-    /// Regions.
-    pub regions: Vec<&'a str>,
-    /// Currencies.
-    pub currencies: Vec<&'a str>,
-    /// Order statuses, the built-in ones too.
-    pub order_statuses: Vec<&'a str>,
-    /// Line statuses, the built-in ones too.
-    pub line_statuses: Vec<&'a str>,
-}
-
-/// What there is of it.
+/// What an account has that orders refer to, the built-in statuses and its line statuses aside.
 #[derive(Debug, Default)]
 pub struct References {
     /// An unknown customer is refused.
@@ -38,17 +23,40 @@ pub struct References {
     pub currencies: HashSet<String>,
     /// Order statuses beside the built-in ones.
     pub order_statuses: HashSet<String>,
-    /// Line statuses beside the built-in ones.
-    pub line_statuses: HashSet<String>,
 }
 
-/// Reads what there is of what a batch refers to.
+/// How often what servers keep of an account was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// Of policies, references and definitions, and of products and SKUs that went.
+    pub setup: i64,
+    /// Of tokens that were good before.
+    pub tokens: i64,
+}
+
+/// The versions as this transaction sees them: what was kept under another one counts no longer.
 ///
 /// # Errors
-/// The database failed.
-pub async fn read(conn: &mut PgConnection, account_id: i64, wanted: &Wanted<'_>) -> Result<References> {
+/// The database failed; so for all functions here.
+pub async fn versions(conn: &mut PgConnection, account_id: i64) -> Result<Versions> {
+    let versions = sqlx::query_as!(
+        Versions,
+        "-- accounts.versions
+        select setup_version as setup, tokens_version as tokens from accounts where id = $1",
+        account_id,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(versions)
+}
+
+/// All that the orders of an account may refer to.
+///
+/// # Errors
+/// See [`versions`].
+pub async fn read(conn: &mut PgConnection, account_id: i64) -> Result<References> {
     let policies = sqlx::query!(
-        "-- references.policies
+        "-- accounts.policies
         select unknown_profile = 'reject' as \"profiles!\", unknown_product = 'reject' as \"products!\",
             unknown_sku = 'reject' as \"skus!\"
         from accounts where id = $1",
@@ -56,43 +64,36 @@ pub async fn read(conn: &mut PgConnection, account_id: i64, wanted: &Wanted<'_>)
     )
     .fetch_one(&mut *conn)
     .await?;
-    let mut references = References {
-        reject_profiles: policies.profiles,
-        reject_products: policies.products,
-        reject_skus: policies.skus,
-        ..References::default()
-    };
     let endpoints = sqlx::query!(
         "-- references.endpoints
         select t.external_id, c.profile_database_id from touchpoints t
         join channels c on c.account_id = t.account_id and c.external_id = t.channel
-        where t.account_id = $1 and t.external_id = any($2)",
+        where t.account_id = $1",
         account_id,
-        &wanted.endpoints as &[&str],
     )
     .fetch_all(&mut *conn)
     .await?;
-    references.endpoints = endpoints.into_iter().map(|row| (row.external_id, row.profile_database_id)).collect();
     let named = sqlx::query!(
         "-- references.named
-        select 'region' as \"kind!\", external_id as \"id!\" from regions where account_id = $1 and external_id = any($2)
-        union all select 'currency', code from currencies where account_id = $1 and code = any($3)
-        union all select 'order_status', external_id from order_statuses where account_id = $1 and external_id = any($4)
-        union all select 'line_status', external_id from line_statuses where account_id = $1 and external_id = any($5)",
+        select 'region' as \"kind!\", external_id as \"id!\" from regions where account_id = $1
+        union all select 'currency', code from currencies where account_id = $1
+        union all select 'order_status', external_id from order_statuses where account_id = $1",
         account_id,
-        &wanted.regions as &[&str],
-        &wanted.currencies as &[&str],
-        &wanted.order_statuses as &[&str],
-        &wanted.line_statuses as &[&str],
     )
     .fetch_all(&mut *conn)
     .await?;
+    let mut references = References {
+        reject_profiles: policies.profiles,
+        reject_products: policies.products,
+        reject_skus: policies.skus,
+        endpoints: endpoints.into_iter().map(|row| (row.external_id, row.profile_database_id)).collect(),
+        ..References::default()
+    };
     for row in named {
         match row.kind.as_str() {
             "region" => references.regions.insert(row.id),
             "currency" => references.currencies.insert(row.id),
-            "order_status" => references.order_statuses.insert(row.id),
-            _ => references.line_statuses.insert(row.id),
+            _ => references.order_statuses.insert(row.id),
         };
     }
     Ok(references)

@@ -14,6 +14,10 @@ pub struct TokenRow {
     pub account_id: i64,
     /// The names of its roles.
     pub roles: Vec<String>,
+    /// When it ends by itself.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The version of the account's tokens.
+    pub tokens_version: i64,
 }
 
 /// A token as it is listed.
@@ -43,8 +47,9 @@ pub async fn find(conn: &mut PgConnection, hash: &[u8], now: OffsetDateTime) -> 
     let row = sqlx::query_as!(
         TokenRow,
         "-- tokens.find
-        select id, account_id, roles from tokens
-        where hash = $1 and revoked_at is null and (expires_at is null or expires_at > $2)",
+        select t.id, t.account_id, t.roles, t.expires_at, a.tokens_version
+        from tokens t join accounts a on a.id = t.account_id
+        where t.hash = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > $2)",
         hash,
         now,
     )

@@ -374,7 +374,7 @@ const MATCHING: [(&str, Matching); 11] = [
 const KEY_FIELDS: [&str; 7] =
     ["email", "phone", "profile_id", "provider", "subscription_id", "field_name", "field_value"];
 
-fn customer(fields: &Fields<'_, '_>) -> Result<Customer, Rejection> {
+fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Customer<'a>, Rejection> {
     let what = "one of email, email_profile, email_sub, phone, phone_sub, profile_id, push_sub, custom, custom_sub, email_phone, email_phone_sub";
     let mode = fields.word("matching", what, &MATCHING)?;
     if mode.is_none()
@@ -382,11 +382,11 @@ fn customer(fields: &Fields<'_, '_>) -> Result<Customer, Rejection> {
     {
         return Ok(vec![key]);
     }
-    let two = |emails: &[Kind], phones: &[Kind]| {
-        let keys: Vec<Key> = [email(fields, emails)?, phone(fields, phones)?].into_iter().flatten().collect();
+    let two = |emails, phones| {
+        let keys: Vec<Key<'a>> = [email(fields, emails)?, phone(fields, phones)?].into_iter().flatten().collect();
         if keys.is_empty() { Err(fields.refuse("email", Problem::RequiredOr("phone"))) } else { Ok(keys) }
     };
-    let one = |field, key: Option<Key>| match key {
+    let one = |field, key: Option<Key<'a>>| match key {
         Some(key) => Ok(vec![key]),
         None => Err(fields.refuse(field, Problem::Required)),
     };
@@ -397,16 +397,16 @@ fn customer(fields: &Fields<'_, '_>) -> Result<Customer, Rejection> {
         Matching::Phone => one("phone", phone(fields, &[Kind::PhoneProfile, Kind::PhoneSub])?),
         Matching::PhoneSub => one("phone", phone(fields, &[Kind::PhoneSub])?),
         Matching::ProfileId => one("profile_id", profile_id(fields, &["profile_id"])?),
-        Matching::PushSub => named(fields, Kind::PushSub, "provider", &["subscription_id"]),
-        Matching::Custom => named(fields, Kind::Custom, "field_name", &["field_value"]),
-        Matching::CustomSub => named(fields, Kind::CustomSub, "field_name", &["field_value"]),
+        Matching::PushSub => named(fields, &[Kind::PushSub], "provider", &["subscription_id"]),
+        Matching::Custom => named(fields, &[Kind::Custom], "field_name", &["field_value"]),
+        Matching::CustomSub => named(fields, &[Kind::CustomSub], "field_name", &["field_value"]),
         Matching::EmailPhone => two(&[Kind::EmailProfile, Kind::EmailSub], &[Kind::PhoneProfile, Kind::PhoneSub]),
         Matching::EmailPhoneSub => two(&[Kind::EmailSub], &[Kind::PhoneSub]),
     }
 }
 
 /// `profile: {"profile_id": …}`, as an order is listed, where no key field says something else.
-fn listed_profile(fields: &Fields<'_, '_>) -> Result<Option<Key>, Rejection> {
+fn listed_profile<'a>(fields: &Fields<'_, 'a>) -> Result<Option<Key<'a>>, Rejection> {
     let is_sent = |key: &&str| match fields.node(key) {
         None => false,
         Some(Node::Text(text)) => !text.is_empty(),
@@ -420,26 +420,26 @@ fn listed_profile(fields: &Fields<'_, '_>) -> Result<Option<Key>, Rejection> {
     profile_id(&profile, &["profile", "profile_id"])
 }
 
-fn email(fields: &Fields<'_, '_>, kinds: &[Kind]) -> Result<Option<Key>, Rejection> {
+fn email<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
     folded(fields, &["email"], "an e-mail address", matching::fold_email, kinds)
 }
 
-fn phone(fields: &Fields<'_, '_>, kinds: &[Kind]) -> Result<Option<Key>, Rejection> {
+fn phone<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
     folded(fields, &["phone"], "a phone number", matching::fold_phone, kinds)
 }
 
-fn profile_id(fields: &Fields<'_, '_>, path: &'static [&'static str]) -> Result<Option<Key>, Rejection> {
+fn profile_id<'a>(fields: &Fields<'_, 'a>, path: &'static [&'static str]) -> Result<Option<Key<'a>>, Rejection> {
     folded(fields, path, "24 hex digits", matching::fold_profile_id, &[Kind::ProfileId])
 }
 
 /// A key that is compared in a form of its own. `path` is the field's path in the order.
-fn folded(
-    fields: &Fields<'_, '_>,
+fn folded<'a>(
+    fields: &Fields<'_, 'a>,
     path: &'static [&'static str],
     what: &'static str,
     fold: fn(&str) -> Option<String>,
-    kinds: &[Kind],
-) -> Result<Option<Key>, Rejection> {
+    kinds: &'static [Kind],
+) -> Result<Option<Key<'a>>, Rejection> {
     let field = path[path.len() - 1];
     let Some(sent) = set(fields.key(field)?).filter(|sent| !scalars::trimmed(sent).is_empty()) else { return Ok(None) };
     let Some(value) = fold(&sent) else { return Err(fields.refuse(field, Problem::expected(what, &sent))) };
@@ -447,17 +447,17 @@ fn folded(
     if value.chars().count() > MAX_KEY_CHARS {
         return Err(fields.refuse(field, Problem::TooLong { limit: MAX_KEY_CHARS, sent: value.chars().count() }));
     }
-    Ok(Some(Key::new(path, kinds, "", &value)))
+    Ok(Some(Key { field: path, kinds, name: Cow::Borrowed(""), value: Cow::Owned(value) }))
 }
 
 /// A key of two parts.
-fn named(
-    fields: &Fields<'_, '_>,
-    kind: Kind,
+fn named<'a>(
+    fields: &Fields<'_, 'a>,
+    kinds: &'static [Kind],
     name: &str,
     path: &'static [&'static str],
-) -> Result<Customer, Rejection> {
+) -> Result<Customer<'a>, Rejection> {
     let name = fields.required_key(name)?;
     let value = fields.required_key(path[0])?;
-    Ok(vec![Key::new(path, &[kind], &name, &value)])
+    Ok(vec![Key { field: path, kinds, name, value }])
 }

@@ -23,7 +23,7 @@ async fn ten_thousand_orders_are_stored_with_one_result_each() {
         assert_eq!(count(&server, "orders").await, ORDERS.to_string());
         assert_eq!(count(&server, "order_lines").await, (3 * ORDERS).to_string());
         assert_eq!(count(&server, "profiles").await, ORDERS.to_string());
-        assert_eq!(count(&server, "outbox").await, ORDERS.to_string());
+        assert_eq!(count(&server, "outbox_events").await, ORDERS.to_string());
         let unchanged = server.import(format, request.render(format)).await;
         assert_eq!(unchanged.body.matches("unchanged").count(), ORDERS);
         for number in (0..ORDERS).step_by(10) {

@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ordergate::config::Given;
+
 use crate::support::db::run;
 use crate::support::server::TestServer;
 use crate::support::stored::stored;
@@ -28,7 +30,10 @@ async fn every_second_case(from: usize) {
     let mut wrong = Vec::new();
     for case in &cases {
         for format in ["json", "xml"] {
-            wrong.extend(run_case(case, format, rewrite).await);
+            wrong.extend(run_case(case, format, rewrite, true).await);
+        }
+        if !rewrite {
+            wrong.extend(run_case(case, "json", rewrite, false).await);
         }
     }
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
@@ -44,8 +49,9 @@ async fn odd_cases_answer_and_store_what_they_say_in_both_formats() {
     every_second_case(1).await;
 }
 
-async fn run_case(case: &Path, format: &str, rewrite: bool) -> Vec<String> {
-    let server = TestServer::start().await;
+/// Runs a case the quick way or, but for the internal ids of new orders, the careful way.
+async fn run_case(case: &Path, format: &str, rewrite: bool, quick: bool) -> Vec<String> {
+    let server = TestServer::with(Given { quick_imports: Some(quick), ..Given::default() }).await;
     if let Ok(sql) = fs::read_to_string(case.join("setup.sql")) {
         run(&mut server.db.connect().await, sql).await;
     }
@@ -61,7 +67,7 @@ async fn run_case(case: &Path, format: &str, rewrite: bool) -> Vec<String> {
         let answer = server.import(format, body).await;
         let answer =
             if answer.status == 200 { answer.body } else { format!("HTTP {}\n{}", answer.status, answer.body) };
-        compare(&case.join(format!("{number}.answer.{format}")), &answer, rewrite, &mut wrong);
+        compare(&case.join(format!("{number}.answer.{format}")), &answer, rewrite, !quick, &mut wrong);
     }
     let own = case.join("stored-xml.json");
     let expected = if format == "xml" && own.exists() { own } else { case.join("stored.json") };
@@ -70,18 +76,24 @@ async fn run_case(case: &Path, format: &str, rewrite: bool) -> Vec<String> {
         &expected,
         &stored(&server.db).await,
         rewrite && (format == "json" || expected.ends_with("stored-xml.json")),
+        false,
         &mut wrong,
     );
     wrong
 }
 
-fn compare(file: &Path, found: &str, rewrite: bool, wrong: &mut Vec<String>) {
+fn compare(file: &Path, found: &str, rewrite: bool, without_ids: bool, wrong: &mut Vec<String>) {
     if rewrite {
         fs::write(file, found).expect("a writable case");
         return;
     }
     let expected = fs::read_to_string(file).unwrap_or_default();
-    if expected != found {
+    let differ = if without_ids {
+        crate::differential::without_ids(&expected) != crate::differential::without_ids(found)
+    } else {
+        expected != found
+    };
+    if differ {
         wrong.push(format!("{}\n  expected {expected}\n  found    {found}", file.display()));
     }
 }

@@ -71,7 +71,7 @@ async fn overlapping_batches_in_opposite_orders_lose_nothing() {
     let orphans = "select count(*) from order_lines l where not exists (select from orders o where o.account_id = l.account_id and o.id = l.order_id)";
     assert_eq!(server.db.text(orphans).await, "0");
     // Every change has its event: revisions have no gaps.
-    let gaps = "select count(*) from orders o where o.revision <> (select count(distinct order_revision) from outbox e where e.order_id = o.id)";
+    let gaps = "select count(*) from orders o where o.revision <> (select count(distinct order_revision) from outbox_events e where e.order_id = o.id)";
     assert_eq!(server.db.text(gaps).await, "0");
 }
 

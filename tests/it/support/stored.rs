@@ -37,7 +37,7 @@ const PARTS: [(&str, &str); 9] = [
     (
         "events",
         "select order_external_id as \"order\", order_revision as revision, type, line_external_id as line, changes - 'profile' as changes
-        from outbox order by order_external_id, order_revision, id",
+        from outbox_events order by order_external_id, order_revision, pack_id, place",
     ),
     ("profiles", "select count(*) as count from profiles"),
 ];

@@ -1,0 +1,280 @@
+//! The careful way: definitions, references, snapshot, plan, customers and catalogue, locks, write, events,
+//! always in this order. It decides every batch as a whole.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::changes::Pack;
+use super::check::{self, Checks, Ready};
+use super::customers::Customers;
+use super::definitions::{self, Failure};
+use super::merge::Rules;
+use super::orders::{Import, Imports, Stopped, versions};
+use super::plan::{Group, Plan, plan};
+use super::report::{Answers, Outcome, Report, Spent};
+use super::setup::Setup;
+use crate::domain::batch::{Decoded, OnError};
+use crate::domain::orders::{Order, StoredOrder};
+use crate::domain::rejection::Rejection;
+use crate::store;
+use crate::store::orders::{Keyed, PlacedLine};
+
+/// Runs the whole in one transaction.
+pub(super) async fn try_once<'a>(
+    imports: &Imports,
+    request: &Import<'_, 'a>,
+    spent: &mut Spent,
+) -> Result<Report<'a>, Stopped> {
+    let mut transaction = store::connect::begin(&imports.pool).await?;
+    let conn = &mut *transaction;
+    let account_id = request.account_id;
+    let setup = setup(conn, imports, request).await?;
+    let checks = Checks { setup: &setup, limits: &imports.limits };
+    let mut answers = Answers::default();
+    let mut ready = ready_orders(conn, request, checks, &mut answers, spent).await?;
+    let mut customers = customers(conn, account_id, &mut ready, &setup).await?;
+    let mut keys: Vec<&str> = ready.iter().map(|ready| &*ready.order.external_id).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let stored = store::orders::read(conn, account_id, &keys).await?;
+    let rules = Rules { fields: &setup.fields, limits: &imports.limits, now: request.now };
+    let Plan { mut groups, outcomes } = spent.plan(|| plan(&mut ready, stored, &mut customers, &rules));
+    answers.note(outcomes);
+    if request.head.on_error == OnError::Abort && answers.any_failed() {
+        transaction.rollback().await.map_err(store::Error::from)?;
+        return Ok(answers.report(true));
+    }
+    // An order that reads as before is done: it needs no lock.
+    let (mut changed, same): (Vec<_>, Vec<_>) = groups.drain(..).partition(|group| group.after.is_some());
+    changed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let (profiles, identities) = customers.take_made()?;
+    store::profiles::create(conn, account_id, &profiles, identities, ready.len()).await?;
+    create_stubs(conn, account_id, &changed, &ready).await?;
+    lock(conn, account_id, &mut changed, &ready, &rules, &mut answers, spent).await?;
+    for group in same.iter().chain(&changed) {
+        note_id(&mut answers, group, &ready, request.head.dry_run && group.stored.is_none());
+    }
+    write(conn, account_id, &same, &changed, ready.len(), request.now).await?;
+    let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
+    end.map_err(store::Error::from)?;
+    Ok(answers.report(false))
+}
+
+/// Notes the id of an order that was accepted, unless it is hidden: what a dry run would make has none.
+pub(super) fn note_id(answers: &mut Answers<'_>, group: &Group<'_>, ready: &[Ready<'_>], hidden: bool) {
+    let id = group.keyed().map(|keyed| keyed.order.id).filter(|_| !hidden);
+    answers.note_id(id, group.members.iter().map(|member| ready[*member].slot));
+}
+
+/// What the account has, after what the request defines was written.
+async fn setup(conn: &mut PgConnection, imports: &Imports, request: &Import<'_, '_>) -> Result<Arc<Setup>, Stopped> {
+    let account_id = request.account_id;
+    let before = versions(conn, request).await?.setup;
+    let setup = imports.setups.of_version(conn, account_id, before).await?;
+    let written =
+        definitions::write(conn, account_id, request.head, &setup).await.map_err(|failure| match failure {
+            Failure::Store(error) => Stopped::Store(error),
+            Failure::Refused(rejection) => request.refuse(&rejection),
+        })?;
+    if !written {
+        return Ok(setup);
+    }
+    // Not kept: this may be rolled back.
+    let version = versions(conn, request).await?.setup;
+    Ok(Arc::new(Setup::read(conn, account_id, version).await?))
+}
+
+/// The orders that pass every check that needs no stored order.
+async fn ready_orders<'a>(
+    conn: &mut PgConnection,
+    request: &Import<'_, 'a>,
+    checks: Checks<'_>,
+    answers: &mut Answers<'a>,
+    spent: &mut Spent,
+) -> Result<Vec<Ready<'a>>, store::Error> {
+    let decode_all = || (0..request.count).map(request.decode).collect::<Vec<_>>();
+    let decoded = spent.decode(decode_all);
+    let good = decoded.iter().filter_map(|decoded| decoded.order.as_ref().ok());
+    let catalogue = Catalogue::of(conn, request.account_id, checks.setup, good).await?;
+    let announce = !request.head.skip_triggers;
+    let check_one = |(index, order): (usize, Result<Order<'a>, Rejection>)| {
+        let ready = checks.check(index, announce, order?)?;
+        catalogue.check(&ready)?;
+        Ok::<_, Rejection>(ready)
+    };
+    let mut ready = Vec::with_capacity(decoded.len());
+    spent.plan(|| {
+        for (index, Decoded { external_id, order }) in decoded.into_iter().enumerate() {
+            let outcome = match check_one((index, order)) {
+                Ok(order) => {
+                    ready.push(order);
+                    Outcome::Unchanged
+                }
+                Err(rejection) => Outcome::Failed(Box::new(rejection)),
+            };
+            answers.push(external_id, outcome);
+        }
+    });
+    Ok(ready)
+}
+
+/// The products and SKUs that some orders name and the account has, where its policy refuses others.
+pub(super) struct Catalogue {
+    products: Option<HashSet<String>>,
+    skus: Option<HashSet<String>>,
+}
+
+impl Catalogue {
+    pub(super) async fn of<'o, 'a: 'o, O: Iterator<Item = &'o Order<'a>> + Clone>(
+        conn: &mut PgConnection,
+        account_id: i64,
+        setup: &Setup,
+        orders: O,
+    ) -> store::Result<Self> {
+        let mut catalogue = Catalogue { products: None, skus: None };
+        if setup.references.reject_products {
+            let (products, orders) = (check::products(orders.clone()), orders.clone().count());
+            catalogue.products = Some(store::catalogue::known_products(conn, account_id, &products, orders).await?);
+        }
+        if setup.references.reject_skus {
+            let (skus, orders) = (check::skus(orders.clone()), orders.count());
+            catalogue.skus = Some(store::catalogue::known_skus(conn, account_id, &skus, orders).await?);
+        }
+        Ok(catalogue)
+    }
+
+    pub(super) fn check(&self, ready: &Ready<'_>) -> Result<(), Rejection> {
+        check::check_catalogue(ready, self.products.as_ref(), self.skus.as_ref())
+    }
+}
+
+/// The profiles that the orders' customers may have, and numbers for those that they may need.
+async fn customers(
+    conn: &mut PgConnection,
+    account_id: i64,
+    ready: &mut [Ready<'_>],
+    setup: &Setup,
+) -> store::Result<Customers> {
+    let mut customers = Customers::new(setup.references.reject_profiles);
+    customers.learn(conn, account_id, ready.iter(), ready.len()).await?;
+    let misses: Vec<_> = ready.iter_mut().filter(|ready| customers.misses(ready)).collect();
+    if !misses.is_empty() && !setup.references.reject_profiles {
+        let spare = store::profiles::reserve_ids(conn, misses.len()).await?;
+        for (ready, id) in misses.into_iter().zip(spare) {
+            ready.spare_profile = Some(id);
+        }
+    }
+    Ok(customers)
+}
+
+/// Writes stubs of the products and SKUs that are not there, for the orders of the request that change
+/// something, in the order sent.
+pub(super) async fn create_stubs(
+    conn: &mut PgConnection,
+    account_id: i64,
+    changed: &[Group<'_>],
+    ready: &[Ready<'_>],
+) -> Result<(), store::Error> {
+    let orders = ready.len();
+    let mut members: Vec<usize> = changed.iter().flat_map(|group| group.members.iter().copied()).collect();
+    members.sort_unstable();
+    let mut products: BTreeSet<&str> = BTreeSet::new();
+    let mut skus: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for line in members.into_iter().flat_map(|member| &ready[member].order.lines) {
+        products.extend(line.product.as_deref());
+        if let Some(sku) = line.sku.as_deref() {
+            let product = skus.entry(sku).or_default();
+            *product = product.or(line.product.as_deref());
+        }
+    }
+    store::catalogue::create_product_stubs(conn, account_id, &products.into_iter().collect::<Vec<_>>(), orders).await?;
+    store::catalogue::create_sku_stubs(conn, account_id, &skus.into_iter().collect::<Vec<_>>(), orders).await
+}
+
+/// Inserts the orders that are new and locks the others; those are then read and decided again.
+async fn lock<'a>(
+    conn: &mut PgConnection,
+    account_id: i64,
+    changed: &mut [Group<'a>],
+    ready: &[Ready<'a>],
+    rules: &Rules<'_>,
+    answers: &mut Answers<'a>,
+    spent: &mut Spent,
+) -> Result<(), store::Error> {
+    let keyed: Vec<_> = changed.iter().filter_map(Group::keyed).collect();
+    let inserted = store::orders::insert_or_lock(conn, account_id, &keyed).await?;
+    let mut locked = Vec::new();
+    for group in &mut *changed {
+        match (inserted.get(&*group.key), &group.stored, &mut group.after) {
+            (Some(id), None, Some(after)) => after.id = *id,
+            (Some(_), _, _) => return Err(store::Error::TryAgain("an order was deleted by another request")),
+            (None, _, _) => locked.push(&*group.key),
+        }
+    }
+    if locked.is_empty() {
+        return Ok(());
+    }
+    let mut stored = store::orders::read(conn, account_id, &locked).await?;
+    spent.plan(|| {
+        for group in changed.iter_mut().filter(|group| !inserted.contains_key(&*group.key)) {
+            let stored =
+                stored.remove(&*group.key).ok_or(store::Error::TryAgain("an order was deleted by another request"))?;
+            answers.note(group.decide_again(stored, ready, rules).map_err(store::Error::TryAgain)?);
+        }
+        Ok(())
+    })
+}
+
+/// Writes the orders that changed, their lines and their events; and of those that read as before, by what they
+/// are known when they come again.
+pub(super) async fn write(
+    conn: &mut PgConnection,
+    account_id: i64,
+    same: &[Group<'_>],
+    changed: &[Group<'_>],
+    orders: usize,
+    now: OffsetDateTime,
+) -> Result<(), store::Error> {
+    let mut updated = Vec::new();
+    let mut lines = Vec::new();
+    let mut gone: Vec<(i64, &str)> = Vec::new();
+    let mut events = Vec::new();
+    let accepted = |group: &&Group<'_>| group.after.is_none() && !group.members.is_empty();
+    let known: Vec<Keyed<'_, '_>> = same.iter().chain(changed).filter(accepted).filter_map(Group::keyed).collect();
+    for group in changed {
+        let Some(after) = &group.after else { continue };
+        if let Some(stored) = &group.stored {
+            updated.extend(group.keyed());
+            let stays: HashSet<&str> = after.state.lines.iter().map(|line| &*line.external_id).collect();
+            let went = stored.state.lines.iter().map(|line| &*line.external_id).filter(|id| !stays.contains(id));
+            gone.extend(went.map(|id| (after.id, id)));
+        }
+        lines.extend(changed_lines(group.stored.as_ref(), after));
+        events.extend(group.events.iter().map(|event| (after.id, &*group.key, event)));
+    }
+    store::orders::renew_digests(conn, account_id, &known).await?;
+    store::orders::update(conn, account_id, &updated).await?;
+    store::orders::delete_lines(conn, account_id, &gone, orders).await?;
+    store::orders::write_lines(conn, account_id, &lines, orders).await?;
+    let packs: Vec<String> = store::sets(&events, orders)
+        .map(|events| {
+            let mut pack = Pack::default();
+            events.iter().for_each(|(id, key, event)| pack.push(*id, key, event));
+            pack.text()
+        })
+        .collect();
+    store::outbox::write(conn, account_id, &packs.iter().map(String::as_str).collect::<Vec<_>>(), now).await
+}
+
+/// The lines that are not stored as they are, at the place where they are.
+fn changed_lines<'s, 'a>(
+    stored: Option<&'s StoredOrder<'a>>,
+    after: &'s StoredOrder<'a>,
+) -> impl Iterator<Item = PlacedLine<'s, 'a>> {
+    let stored = stored.map(|order| order.state.lines.as_slice()).unwrap_or_default();
+    let placed = PlacedLine::all(after).enumerate();
+    placed.filter(move |(place, placed)| stored.get(*place) != Some(placed.line)).map(|(_, placed)| placed)
+}

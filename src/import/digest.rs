@@ -1,0 +1,53 @@
+//! By what an order that is sent again is known.
+
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Limits;
+use crate::domain::orders::Order;
+use crate::store::orders::Digest;
+
+/// Changes whenever an order that reads the same comes to mean something else.
+const MEANING: u32 = 1;
+
+/// The digest of an order and of all that its answer depends on, `update_time` aside, which is never a change
+/// by itself. Only equality counts: an order whose digest differs is looked at in full.
+pub(super) fn digest(order: &Order<'_>, setup_version: i64, limits: &Limits) -> Digest {
+    let Order {
+        external_id,
+        customer,
+        endpoint,
+        status,
+        total_price,
+        currency,
+        lines,
+        lines_mode,
+        delivery_cost,
+        create_time,
+        update_time: _,
+        tags,
+        region,
+        custom_fields,
+    } = order;
+    let mut hasher = Sha256Hasher(Sha256::new());
+    (MEANING, setup_version, limits.max_lines, limits.max_custom_values).hash(&mut hasher);
+    (external_id, customer, endpoint, status, total_price, currency, lines, lines_mode).hash(&mut hasher);
+    (delivery_cost, create_time, tags, region, custom_fields).hash(&mut hasher);
+    let hash = hasher.0.finalize();
+    let (digest, _) = hash.split_first_chunk().expect("SHA-256 has 32 bytes");
+    *digest
+}
+
+/// `Hash` writes every field, with lengths and variants, so that no two orders write the same bytes.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("64 bits are too few")
+    }
+}

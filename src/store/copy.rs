@@ -1,0 +1,173 @@
+//! New orders and their lines by binary `copy`: the fastest way into PostgreSQL. The statements here are not
+//! checked at compile time, as `copy` cannot be prepared: each has a test that runs it.
+
+use sqlx::encode::{Encode, IsNull};
+use sqlx::postgres::{PgArgumentBuffer, PgCopyIn};
+use sqlx::{PgConnection, Postgres};
+
+use super::orders::{Keyed, PlacedLine};
+use super::{Error, Result, custom_values};
+use crate::domain::orders::Values;
+
+/// The signature, no flags, no header extension: PostgreSQL's manual, page on `COPY`, binary format.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What stands in the place of a row's number of columns after the last row.
+const END: [u8; 2] = (-1_i16).to_be_bytes();
+/// The version of `jsonb` on the wire, which stands before its text.
+const JSONB_VERSION: u8 = 1;
+
+/// Rows as `copy` takes them.
+#[derive(Debug)]
+struct Rows(PgArgumentBuffer);
+
+impl Rows {
+    fn new(bytes: usize) -> Self {
+        let mut buffer = PgArgumentBuffer::default();
+        buffer.reserve(bytes);
+        buffer.extend_from_slice(HEADER);
+        Rows(buffer)
+    }
+
+    fn row(&mut self, columns: i16) {
+        self.0.extend_from_slice(&columns.to_be_bytes());
+    }
+
+    /// A field: its length, or -1 for null, and its bytes.
+    fn field<'q>(&mut self, value: impl Encode<'q, Postgres>) -> Result<()> {
+        let start = self.0.len();
+        self.0.extend_from_slice(&(-1_i32).to_be_bytes());
+        let null = value.encode(&mut self.0).map_err(|error| Error::Other(sqlx::Error::Encode(error)))?;
+        if let IsNull::No = null {
+            self.note_length(start);
+        }
+        Ok(())
+    }
+
+    fn json(&mut self, values: &Values<'_>) {
+        let start = self.0.len();
+        self.0.extend_from_slice(&[0; 4]);
+        self.0.push(JSONB_VERSION);
+        if values.is_empty() {
+            self.0.extend_from_slice(b"{}");
+        } else {
+            self.0.extend_from_slice(custom_values::object(values).to_string().as_bytes());
+        }
+        self.note_length(start);
+    }
+
+    fn note_length(&mut self, start: usize) {
+        let length = i32::try_from(self.0.len() - start - 4).expect("a field is shorter than its request");
+        self.0[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&END);
+        std::mem::take(&mut *self.0)
+    }
+}
+
+/// About how many bytes the row of an order, or of a line, takes.
+const ROW_BYTES: usize = 256;
+
+/// Encodes the rows of orders.
+///
+/// # Errors
+/// A value does not fit its column: our own mistake.
+pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
+    let mut rows = Rows::new(orders.len() * ROW_BYTES);
+    for Keyed { external_id, order, digest } in orders {
+        let state = &order.state;
+        rows.row(16);
+        rows.field(account_id)?;
+        rows.field(order.id)?;
+        rows.field(*external_id)?;
+        rows.field(order.revision)?;
+        rows.field(state.profile)?;
+        rows.field(&*state.endpoint)?;
+        rows.field(&*state.status)?;
+        rows.field(state.total_price)?;
+        rows.field(&*state.currency)?;
+        rows.field(state.delivery_cost)?;
+        rows.field(state.region.as_deref())?;
+        rows.field(state.tags.iter().map(|tag| &**tag).collect::<Vec<&str>>())?;
+        rows.json(&state.custom_fields);
+        rows.field(state.create_time)?;
+        rows.field(state.update_time)?;
+        rows.field(&digest[..])?;
+    }
+    Ok(rows.end())
+}
+
+/// Encodes the rows of the lines of orders.
+///
+/// # Errors
+/// See [`orders`].
+pub fn lines(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
+    let mut rows = Rows::new(orders.iter().map(|keyed| keyed.order.state.lines.len()).sum::<usize>() * ROW_BYTES);
+    for PlacedLine { order_id, position, line } in orders.iter().flat_map(|keyed| PlacedLine::all(keyed.order)) {
+        rows.row(12);
+        rows.field(account_id)?;
+        rows.field(order_id)?;
+        rows.field(position)?;
+        rows.field(&*line.external_id)?;
+        rows.field(line.product.as_deref())?;
+        rows.field(line.sku.as_deref())?;
+        rows.field(&*line.status)?;
+        rows.field(line.base_price_per_item)?;
+        rows.field(line.min_price_per_item)?;
+        rows.field(line.final_price_per_item)?;
+        rows.field(line.count)?;
+        rows.json(&line.custom_fields);
+    }
+    Ok(rows.end())
+}
+
+/// Copies rows of orders.
+///
+/// # Errors
+/// The database failed: another request may have made one of them first.
+pub async fn copy_orders(conn: &mut PgConnection, rows: Vec<u8>) -> Result<()> {
+    let statement = "-- orders.copy
+        copy orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
+            delivery_cost, region, tags, custom_fields, create_time, update_time, digest)
+        from stdin (format binary)";
+    send(conn, statement, rows).await?.finish().await?;
+    Ok(())
+}
+
+/// Rows that were sent; the database may still be at work on them.
+#[must_use = "they are copied when they are finished"]
+pub struct Sent<'c>(PgCopyIn<&'c mut PgConnection>);
+
+impl Sent<'_> {
+    /// Waits until the rows are stored.
+    ///
+    /// # Errors
+    /// See [`copy_orders`].
+    pub async fn finish(self) -> Result<()> {
+        self.0.finish().await?;
+        Ok(())
+    }
+}
+
+/// Sends rows of lines.
+///
+/// # Errors
+/// The database failed.
+pub async fn send_lines(conn: &mut PgConnection, rows: Vec<u8>) -> Result<Sent<'_>> {
+    let statement = "-- order_lines.copy
+        copy order_lines (account_id, order_id, position, external_id, product, sku, status, base_price_per_item,
+            min_price_per_item, final_price_per_item, count, custom_fields)
+        from stdin (format binary)";
+    Ok(Sent(send(conn, statement, rows).await?))
+}
+
+async fn send<'c>(
+    conn: &'c mut PgConnection,
+    statement: &str,
+    rows: Vec<u8>,
+) -> Result<PgCopyIn<&'c mut PgConnection>> {
+    let mut copy = conn.copy_in_raw(statement).await?;
+    copy.send(rows).await?;
+    Ok(copy)
+}
