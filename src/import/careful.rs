@@ -262,7 +262,9 @@ pub(super) async fn write(
     let packs: Vec<String> = store::sets(&events, orders)
         .map(|events| {
             let mut pack = Pack::default();
-            events.iter().for_each(|(id, key, event)| pack.push(*id, key, event));
+            for (id, key, event) in events {
+                pack.push(*id, key, event);
+            }
             pack.text()
         })
         .collect();

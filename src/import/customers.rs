@@ -156,13 +156,14 @@ impl Customers {
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+    use std::collections::BTreeMap;
 
     use rust_decimal::Decimal;
 
     use super::*;
     use crate::domain::Patch;
     use crate::domain::matching::Customer;
-    use crate::domain::orders::Order;
+    use crate::domain::orders::{LinesMode, Order};
 
     fn email(value: &str) -> Key<'_> {
         let kinds = &[IdentityKind::EmailProfile, IdentityKind::EmailSub];
@@ -174,7 +175,7 @@ mod tests {
         Key { field: &["phone"], kinds, name: Cow::Borrowed(""), value: Cow::Borrowed(value) }
     }
 
-    fn ready<'a>(customer: Customer<'a>, database: i64, spare_profile: Option<i64>) -> Ready<'a> {
+    fn ready(customer: Customer<'_>, database: i64, spare_profile: Option<i64>) -> Ready<'_> {
         let order = Order {
             external_id: "1".into(),
             customer,
@@ -183,13 +184,13 @@ mod tests {
             total_price: Decimal::ONE,
             currency: "EUR".into(),
             lines: Vec::new(),
-            lines_mode: Default::default(),
+            lines_mode: LinesMode::Replace,
             delivery_cost: Patch::Keep,
             create_time: None,
             update_time: None,
             tags: None,
             region: Patch::Keep,
-            custom_fields: Default::default(),
+            custom_fields: BTreeMap::new(),
         };
         let (slot, index, announce, digest, profile) = Default::default();
         let (custom, line_custom) = Default::default();

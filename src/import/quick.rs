@@ -351,9 +351,9 @@ impl<'r, 'a> Quick<'r, 'a> {
         };
         let seen = self.look(conn, sets, spent).await?;
         copy::copy_orders(conn, orders).await?;
-        let sent = copy::send_lines(conn, lines).await?;
+        let copying = copy::send_lines(conn, lines).await?;
         let next = self.decide(seen, spent);
-        sent.finish().await?;
+        copying.finish().await?;
         store::outbox::write(conn, account_id, &[&new.events], now).await?;
         next
     }

@@ -291,14 +291,14 @@ fn renumbered(answer: &str, seen: &mut Vec<String>) -> String {
 async fn compare(seed: u64, quick_json: bool) -> (usize, usize) {
     let going = |quick| TestServer::with(Given { quick_imports: Some(quick), ..Given::default() });
     let (json, xml) = (going(quick_json).await, going(!quick_json).await);
-    let seen = RefCell::new((Vec::new(), Vec::new()));
+    let shown = RefCell::new((Vec::new(), Vec::new()));
     let mut random = Random(seed);
     let (mut good, mut bad) = (0, 0);
     for number in 0..REQUESTS_EACH {
         let mut request = request(&mut random);
         let both = async |request: &Tree| {
             let (of_json, of_xml) = (send(&json, "json", request).await, send(&xml, "xml", request).await);
-            let (seen_json, seen_xml) = &mut *seen.borrow_mut();
+            let (seen_json, seen_xml) = &mut *shown.borrow_mut();
             let (of_json, of_xml) = (renumbered(&of_json, seen_json), renumbered(&of_xml, seen_xml));
             assert_eq!(
                 of_json,

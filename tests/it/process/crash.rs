@@ -46,19 +46,16 @@ fn start(dir: &DataDir) -> Process {
 
 /// Sends the import and kills the server, after a while or after the answer; whether the answer was there before.
 async fn killed_after(server: Process, delay: Option<Duration>, prefix: &str) -> bool {
-    let answered = match delay {
-        Some(delay) => {
-            let kill = async {
-                tokio::time::sleep(delay).await;
-                server.signal("KILL");
-            };
-            tokio::join!(import(&server, prefix), kill).0
-        }
-        None => {
-            let answered = import(&server, prefix).await;
+    let answered = if let Some(delay) = delay {
+        let kill = async {
+            tokio::time::sleep(delay).await;
             server.signal("KILL");
-            answered
-        }
+        };
+        tokio::join!(import(&server, prefix), kill).0
+    } else {
+        let answered = import(&server, prefix).await;
+        server.signal("KILL");
+        answered
     };
     assert_eq!(server.ended().code, None, "killed");
     answered

@@ -1,0 +1,45 @@
+//! The measures, in the order of the table.
+
+mod batch;
+mod large;
+mod memory;
+mod outbox;
+mod rival;
+mod scale;
+mod single;
+mod size;
+
+use crate::render::Format;
+use crate::stage::Bench;
+
+/// Takes all measures that were asked for; `large`: so many orders in the large tables.
+pub(crate) async fn all(bench: &mut Bench, large: Option<u64>) -> anyhow::Result<()> {
+    if let Some(orders) = large {
+        large::enough_space(bench, orders)?;
+    }
+    for format in Format::ALL {
+        batch::new(bench, format).await?;
+    }
+    batch::new_customers(bench).await?;
+    for format in Format::ALL {
+        batch::unchanged(bench, format).await?;
+    }
+    for format in Format::ALL {
+        batch::changed(bench, format).await?;
+    }
+    single::throughput(bench).await?;
+    single::latency(bench).await?;
+    for format in Format::ALL {
+        memory::peak(bench, format).await?;
+    }
+    scale::per_order(bench).await?;
+    outbox::cost(bench).await?;
+    size::on_disk(bench).await?;
+    if !bench.size.tiny {
+        rival::against(bench).await?;
+    }
+    if let Some(orders) = large {
+        large::tables(bench, orders).await?;
+    }
+    Ok(())
+}
