@@ -120,7 +120,7 @@ pub enum HttpStatus {
 }
 
 /// How much of something a request may hold (contract, section 1).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Limits {
     /// Bytes, before and after decompression.
     pub max_body_bytes: usize,

@@ -34,6 +34,15 @@ pub struct Head {
     pub detail: bool,
 }
 
+/// The text of an order in a request, not yet decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent<'a> {
+    /// All of it.
+    pub text: &'a str,
+    /// Its external id, if that stands there without escapes.
+    pub external_id: Option<&'a str>,
+}
+
 /// An order of a request, good or not.
 #[derive(Debug, PartialEq)]
 pub struct Decoded<'a> {

@@ -84,16 +84,16 @@ async fn import_orders<'a>(
 ) -> Result<Report<'a>, Error> {
     loop {
         let (document, limits) = (&understood.document, &app.settings.limits);
-        let slices = match schema::orders(document) {
-            Ok(slices) => slices,
+        let orders = match schema::orders(document) {
+            Ok(orders) => orders,
             Err(rejection) => return Err(understood.refuse(app, line, Code::BadRequest, &rejection).await),
         };
         let request = Import {
             account_id: understood.caller.account_id,
             tokens_version: understood.caller.tokens_version,
             head,
-            count: slices.len(),
-            decode: &|index| schema::order(document, index, slices[index], limits),
+            orders,
+            decode: &|index| schema::order(document, index, orders[index].text, limits),
             now: app.clock.now(),
             secret: &understood.secret,
         };

@@ -95,13 +95,13 @@ async fn ready_orders<'a>(
     answers: &mut Answers<'a>,
     spent: &mut Spent,
 ) -> Result<Vec<Ready<'a>>, store::Error> {
-    let decode_all = || (0..request.count).map(request.decode).collect::<Vec<_>>();
+    let decode_all = || (0..request.orders.len()).map(request.decode).collect::<Vec<_>>();
     let decoded = spent.decode(decode_all);
     let good = decoded.iter().filter_map(|decoded| decoded.order.as_ref().ok());
     let catalogue = Catalogue::of(conn, request.account_id, checks.setup, good).await?;
     let announce = !request.head.skip_triggers;
     let check_one = |(index, order): (usize, Result<Order<'a>, Rejection>)| {
-        let ready = checks.check(index, announce, order?)?;
+        let ready = checks.check(index, announce, order?, checks.digest(&request.orders[index]))?;
         catalogue.check(&ready)?;
         Ok::<_, Rejection>(ready)
     };
@@ -115,7 +115,7 @@ async fn ready_orders<'a>(
                 }
                 Err(rejection) => Outcome::Failed(Box::new(rejection)),
             };
-            answers.push(external_id, outcome);
+            answers.push(external_id, outcome, None);
         }
     });
     Ok(ready)
@@ -162,7 +162,7 @@ async fn customers(
     customers.learn(conn, account_id, ready.iter(), ready.len()).await?;
     let misses: Vec<_> = ready.iter_mut().filter(|ready| customers.misses(ready)).collect();
     if !misses.is_empty() && !setup.references.reject_profiles {
-        let spare = store::profiles::reserve_ids(conn, misses.len()).await?;
+        let (_, spare) = store::orders::reserve_ids(conn, 0, misses.len()).await?;
         for (ready, id) in misses.into_iter().zip(spare) {
             ready.spare_profile = Some(id);
         }

@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use super::digest::digest;
+use super::digest;
 use super::setup::Setup;
 use crate::config::Limits;
 use crate::domain::Patch;
+use crate::domain::batch::Sent;
 use crate::domain::custom_fields::{Definition, Value};
 use crate::domain::line_statuses::{BUILT_IN_LINE_STATUSES, BUILT_IN_ORDER_STATUSES};
 use crate::domain::orders::{Order, SentValues};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
-use crate::store::orders::Digest;
+use crate::store::orders::{Digest, Digests};
 
 /// Custom values that fit their fields; `None` clears.
 pub(super) type Converted<'a> = Vec<(Cow<'a, str>, Option<Value>)>;
@@ -28,7 +29,7 @@ pub(super) struct Ready<'a> {
     /// As it was sent.
     pub order: Order<'a>,
     /// By what it is known when it is sent again.
-    pub digest: Digest,
+    pub digests: Digests,
     /// The profile database of its touchpoint's channel.
     pub database: i64,
     /// Its custom values.
@@ -51,8 +52,19 @@ pub(super) struct Checks<'r> {
 }
 
 impl Checks<'_> {
-    /// Checks one order of a request.
-    pub(super) fn check<'a>(&self, index: usize, announce: bool, order: Order<'a>) -> Result<Ready<'a>, Rejection> {
+    /// By what the text of an order is known.
+    pub(super) fn digest(&self, sent: &Sent<'_>) -> Digest {
+        digest::of_text(sent.text, self.setup.version, self.limits)
+    }
+
+    /// Checks one order of a request, whose text is known by `sent`.
+    pub(super) fn check<'a>(
+        &self,
+        index: usize,
+        announce: bool,
+        order: Order<'a>,
+        sent: Digest,
+    ) -> Result<Ready<'a>, Rejection> {
         let Setup { references, fields, line_statuses, version, .. } = self.setup;
         let unknown =
             |field, thing, id: &str| Err(Rejection::new(Place::order(index).field(field), Problem::unknown(thing, id)));
@@ -82,10 +94,21 @@ impl Checks<'_> {
             }
             line_custom.push(convert(&line.custom_fields, &fields.line, place)?);
         }
-        let digest = digest(&order, *version, self.limits);
+        let digests = Digests { order: digest::of_order(&order, *version, self.limits), sent };
         let database = *database;
         let (profile, spare_profile) = (None, None);
-        Ok(Ready { slot: index, index, announce, order, digest, database, custom, line_custom, profile, spare_profile })
+        Ok(Ready {
+            slot: index,
+            index,
+            announce,
+            order,
+            digests,
+            database,
+            custom,
+            line_custom,
+            profile,
+            spare_profile,
+        })
     }
 }
 

@@ -192,9 +192,9 @@ mod tests {
             region: Patch::Keep,
             custom_fields: BTreeMap::new(),
         };
-        let (slot, index, announce, digest, profile) = Default::default();
+        let (slot, index, announce, digests, profile) = Default::default();
         let (custom, line_custom) = Default::default();
-        Ready { slot, index, announce, order, digest, database, custom, line_custom, profile, spare_profile }
+        Ready { slot, index, announce, order, digests, database, custom, line_custom, profile, spare_profile }
     }
 
     #[test]

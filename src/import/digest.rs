@@ -13,7 +13,7 @@ const MEANING: u32 = 1;
 
 /// The digest of an order and of all that its answer depends on, `update_time` aside, which is never a change
 /// by itself. Only equality counts: an order whose digest differs is looked at in full.
-pub(super) fn digest(order: &Order<'_>, setup_version: i64, limits: &Limits) -> Digest {
+pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -> Digest {
     let Order {
         external_id,
         customer,
@@ -34,13 +34,27 @@ pub(super) fn digest(order: &Order<'_>, setup_version: i64, limits: &Limits) -> 
     (MEANING, setup_version, limits.max_lines, limits.max_custom_values).hash(&mut hasher);
     (external_id, customer, endpoint, status, total_price, currency, lines, lines_mode).hash(&mut hasher);
     (delivery_cost, create_time, tags, region, custom_fields).hash(&mut hasher);
-    let hash = hasher.0.finalize();
-    let (digest, _) = hash.split_first_chunk().expect("SHA-256 has 32 bytes");
-    *digest
+    hasher.digest()
+}
+
+/// The digest of an order's text and of all that its answer depends on: the same text is the same order.
+pub(super) fn of_text(text: &str, setup_version: i64, limits: &Limits) -> Digest {
+    let mut hasher = Sha256Hasher(Sha256::new());
+    (MEANING, setup_version, limits).hash(&mut hasher);
+    hasher.0.update(text.as_bytes());
+    hasher.digest()
 }
 
 /// `Hash` writes every field, with lengths and variants, so that no two orders write the same bytes.
 struct Sha256Hasher(Sha256);
+
+impl Sha256Hasher {
+    fn digest(self) -> Digest {
+        let hash = self.0.finalize();
+        let (digest, _) = hash.split_first_chunk().expect("SHA-256 has 32 bytes");
+        *digest
+    }
+}
 
 impl Hasher for Sha256Hasher {
     fn write(&mut self, bytes: &[u8]) {

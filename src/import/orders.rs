@@ -12,7 +12,7 @@ use super::report::{Report, Spent};
 use super::setup::Setups;
 use super::{careful, quick};
 use crate::config::Limits;
-use crate::domain::batch::{Decoded, Head};
+use crate::domain::batch::{Decoded, Head, Sent};
 use crate::domain::rejection::Rejection;
 use crate::error::{Code, Error};
 use crate::store;
@@ -44,8 +44,8 @@ pub struct Import<'r, 'a> {
     pub tokens_version: i64,
     /// Everything but the orders.
     pub head: &'r Head,
-    /// How many orders there are.
-    pub count: usize,
+    /// The orders, not yet decoded.
+    pub orders: &'r [Sent<'a>],
     /// Decodes one of them, by its place.
     pub decode: &'r (dyn Fn(usize) -> Decoded<'a> + Sync),
     /// The one 'now' of the request.

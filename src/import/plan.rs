@@ -10,7 +10,7 @@ use super::merge::{Rules, merge};
 use super::report::Outcome;
 use crate::domain::orders::StoredOrder;
 use crate::domain::rejection::Rejection;
-use crate::store::orders::{Digest, Keyed};
+use crate::store::orders::{Digests, Keyed};
 
 /// All that a request says of one order.
 pub(super) struct Group<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Group<'a> {
     /// As it is to be stored; `None` while it reads as before.
     pub after: Option<StoredOrder<'a>>,
     /// Of the order that was applied last.
-    pub digest: Digest,
+    pub digests: Digests,
     /// What to announce.
     pub events: Vec<Event>,
     /// The orders of the request that were accepted, by their places in the list of ready ones.
@@ -33,20 +33,20 @@ pub(super) struct Group<'a> {
 impl<'a> Group<'a> {
     fn new(key: Cow<'a, str>, stored: Option<StoredOrder<'a>>) -> Self {
         let (after, events, members, refused) = Default::default();
-        Group { key, stored, after, digest: Digest::default(), events, members, refused }
+        Group { key, stored, after, digests: Digests::default(), events, members, refused }
     }
 
     /// The order as it is to be stored or, if it reads as before, as it is stored; on its way to the database.
     pub(super) fn keyed(&self) -> Option<Keyed<'_, 'a>> {
         let order = self.after.as_ref().or(self.stored.as_ref())?;
-        Some(Keyed { external_id: &self.key, order, digest: &self.digest })
+        Some(Keyed { external_id: &self.key, order, digests: &self.digests })
     }
 
     /// Applies one order as if it came alone; nothing changes if it is refused.
     fn apply(&mut self, ready: &Ready<'a>, profile: i64, rules: &Rules<'_>) -> Result<Outcome, Rejection> {
         let before = self.after.as_ref().or(self.stored.as_ref());
         let state = merge(ready, profile, before.map(|order| &order.state), rules)?;
-        self.digest = ready.digest;
+        self.digests = ready.digests;
         if before.is_some_and(|order| order.state == state) {
             return Ok(Outcome::Unchanged);
         }

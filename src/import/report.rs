@@ -63,8 +63,8 @@ pub(super) struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     /// Answers to the next order; every order gets its outcome: its refusal, or what is decided later.
-    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome) {
-        self.items.push(Item { external_id, outcome, id: None });
+    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>) {
+        self.items.push(Item { external_id, outcome, id });
     }
 
     /// Notes what became of orders, by their slots.

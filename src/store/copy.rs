@@ -75,9 +75,9 @@ const ROW_BYTES: usize = 256;
 /// A value does not fit its column: our own mistake.
 pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
     let mut rows = Rows::new(orders.len() * ROW_BYTES);
-    for Keyed { external_id, order, digest } in orders {
+    for Keyed { external_id, order, digests } in orders {
         let state = &order.state;
-        rows.row(16);
+        rows.row(17);
         rows.field(account_id)?;
         rows.field(order.id)?;
         rows.field(*external_id)?;
@@ -93,7 +93,8 @@ pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
         rows.json(&state.custom_fields);
         rows.field(state.create_time)?;
         rows.field(state.update_time)?;
-        rows.field(&digest[..])?;
+        rows.field(&digests.order[..])?;
+        rows.field(&digests.sent[..])?;
     }
     Ok(rows.end())
 }
@@ -129,7 +130,7 @@ pub fn lines(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
 pub async fn copy_orders(conn: &mut PgConnection, rows: Vec<u8>) -> Result<()> {
     let statement = "-- orders.copy
         copy orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
-            delivery_cost, region, tags, custom_fields, create_time, update_time, digest)
+            delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
         from stdin (format binary)";
     send(conn, statement, rows).await?.finish().await?;
     Ok(())

@@ -91,22 +91,6 @@ impl<'i> Columns<'i> {
     }
 }
 
-/// Numbers for profiles that will be written, ascending.
-///
-/// # Errors
-/// See [`find`].
-pub async fn reserve_ids(conn: &mut PgConnection, count: usize) -> Result<Vec<i64>> {
-    let mut ids = sqlx::query_scalar!(
-        "-- profiles.reserve_ids
-        select nextval(pg_get_serial_sequence('profiles', 'id')) as \"id!\" from generate_series(1, $1::bigint)",
-        i64::try_from(count).unwrap_or(i64::MAX),
-    )
-    .fetch_all(conn)
-    .await?;
-    ids.sort_unstable();
-    Ok(ids)
-}
-
 /// Writes new profiles, each with its identities, and new identities of others; the identities sorted by key, so
 /// that two transactions never wait for each other in a circle.
 ///

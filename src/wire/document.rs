@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::format::Format;
 use super::node::{self, Node, Text, Unreadable};
+use crate::domain::batch::Sent;
 use crate::domain::place::Place;
 use crate::domain::rejection::{Found, Problem, Rejection};
 
@@ -14,6 +15,8 @@ pub struct Wanted {
     pub name: &'static str,
     /// For a list: how many items are kept; more are only counted.
     pub max_items: usize,
+    /// For a list: the field by which its items are known.
+    pub key: Option<&'static str>,
 }
 
 /// Where a field of the root stands.
@@ -24,7 +27,7 @@ pub struct FieldSpans<'a> {
     /// All of it; in XML the last element of that name.
     pub whole: &'a str,
     /// The items of a list; in XML the elements of that name.
-    pub items: Vec<&'a str>,
+    pub items: Vec<Sent<'a>>,
     /// How many items there are.
     pub total: usize,
     /// A list; in XML always.
@@ -36,7 +39,7 @@ impl<'a> FieldSpans<'a> {
         FieldSpans { name, whole: "", items: Vec::new(), total: 0, is_list: false }
     }
 
-    pub(super) fn add(&mut self, item: &'a str, max_items: usize) {
+    pub(super) fn add(&mut self, item: Sent<'a>, max_items: usize) {
         self.total += 1;
         if self.items.len() < max_items {
             self.items.push(item);

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use super::document::{FieldSpans, Malformed, Wanted};
 use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
+use crate::domain::batch::Sent;
 
 /// Splits a document into its root's fields.
 pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Vec<FieldSpans<'a>>, Malformed> {
@@ -32,8 +33,8 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
             field.is_list = true;
             reader.items(2, |reader| {
                 let start = reader.at;
-                reader.skip(2)?;
-                field.add(&text[start..reader.at], wanted.max_items);
+                let external_id = reader.skip_keyed(2, wanted.key)?;
+                field.add(Sent { text: &text[start..reader.at], external_id }, wanted.max_items);
                 Ok(())
             })?;
         } else {
@@ -227,6 +228,29 @@ impl<'a> Reader<'a> {
             _ => self.bare().map(drop),
         }?;
         Ok(())
+    }
+
+    /// Passes over a value like [`Reader::skip`]; if it is an object, with the plain text of one of its fields.
+    fn skip_keyed(&mut self, depth: usize, field: Option<&str>) -> Result<Option<&'a str>, Malformed> {
+        let Some(field) = field.filter(|_| self.peek() == Some(b'{')) else {
+            return self.skip(depth).map(|()| None);
+        };
+        let mut found = None;
+        self.members(depth + 1, |reader, key| {
+            if !key.is(field) {
+                return reader.skip(depth + 1);
+            }
+            found = match reader.peek() {
+                Some(b'{' | b'[') => {
+                    reader.skip(depth + 1)?;
+                    None
+                }
+                Some(b'"') => Some(reader.string()?).filter(|string| !string.escaped).map(|string| string.raw),
+                _ => Some(reader.bare()?),
+            };
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn node(&mut self, left: &mut usize) -> Result<Node<'a>, Malformed> {

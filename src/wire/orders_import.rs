@@ -8,7 +8,7 @@ use super::fields::{Fields, set};
 use super::format::Format;
 use super::node::{Node, Text, Unreadable};
 use crate::config::Limits;
-use crate::domain::batch::{Decoded, Head, OnError};
+use crate::domain::batch::{Decoded, Head, OnError, Sent};
 use crate::domain::custom_fields::{EntityType, SentDefinition, ValueType};
 use crate::domain::line_statuses::{LINE_STATUS_TYPES, SentLineStatus};
 use crate::domain::matching::{self, Customer, IdentityKind as Kind, Key};
@@ -20,13 +20,14 @@ use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
 /// The fields of the root that the call reads.
 #[must_use]
 pub fn wanted(limits: &Limits) -> [Wanted; 9] {
-    let scalar = |name| Wanted { name, max_items: 0 };
+    let list = |name, max_items| Wanted { name, max_items, key: None };
+    let scalar = |name| list(name, 0);
     [
         scalar("token"),
         scalar("format"),
-        Wanted { name: "custom_fields", max_items: limits.max_definitions },
-        Wanted { name: "custom_line_statuses", max_items: limits.max_line_statuses },
-        Wanted { name: "data", max_items: limits.max_orders },
+        list("custom_fields", limits.max_definitions),
+        list("custom_line_statuses", limits.max_line_statuses),
+        Wanted { key: Some("external_id"), ..list("data", limits.max_orders) },
         scalar("skip_triggers"),
         scalar("on_error"),
         scalar("dry_run"),
@@ -38,7 +39,7 @@ pub fn wanted(limits: &Limits) -> [Wanted; 9] {
 ///
 /// # Errors
 /// `data` is missing, empty or no list.
-pub fn orders<'d, 'a>(document: &'d Document<'a>) -> Result<&'d [&'a str], Rejection> {
+pub fn orders<'d, 'a>(document: &'d Document<'a>) -> Result<&'d [Sent<'a>], Rejection> {
     let refuse = |problem| Rejection::new(Place::default().field("data"), problem);
     match list(document, "data")? {
         Some(field) if field.total > 0 => Ok(&field.items),
@@ -137,9 +138,9 @@ fn items<T>(
 ) -> Result<Vec<T>, Rejection> {
     let Some(field) = list(document, name)? else { return Ok(Vec::new()) };
     let root = Trail::Field(&Trail::Root, name);
-    let decode = |(index, item): (usize, &&str)| {
+    let decode = |(index, item): (usize, &Sent<'_>)| {
         let trail = Trail::Item(&root, index);
-        let node = readable(document.read(item, max_values), trail, max_values)?;
+        let node = readable(document.read(item.text, max_values), trail, max_values)?;
         decode(Fields::of(document.format, &node, trail)?)
     };
     field.items.iter().enumerate().map(decode).collect()

@@ -10,6 +10,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
 use super::document::{FieldSpans, Malformed, Wanted};
+use crate::domain::batch::Sent;
 use crate::domain::scalars::trimmed;
 
 use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
@@ -28,7 +29,17 @@ fn is_blank(text: &str) -> bool {
 
 /// Splits a document into its root's elements.
 pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Vec<FieldSpans<'a>>, Malformed> {
-    let mut splitter = Splitter { text, wanted, max_depth, depth: 0, root_seen: false, open: None, fields: Vec::new() };
+    let mut splitter = Splitter {
+        text,
+        wanted,
+        max_depth,
+        depth: 0,
+        root_seen: false,
+        open: None,
+        key_start: None,
+        key: None,
+        fields: Vec::new(),
+    };
     let mut reader = reader(text);
     loop {
         let at = position(&reader);
@@ -83,15 +94,19 @@ struct Splitter<'a, 'w> {
     root_seen: bool,
     /// The field that is being read, and where its element starts.
     open: Option<(&'w Wanted, usize)>,
+    /// Where the text of the field by which the item is known starts, while it is being read.
+    key_start: Option<usize>,
+    /// That text.
+    key: Option<&'a str>,
     fields: Vec<FieldSpans<'a>>,
 }
 
 impl Splitter<'_, '_> {
     fn event(&mut self, at: usize, end: usize, event: &Event<'_>) -> Result<(), Malformed> {
         match event {
-            Event::Start(start) => self.start(at, start),
+            Event::Start(start) => self.start(at, end, start),
             Event::End(_) => {
-                self.end(end);
+                self.end(at, end);
                 Ok(())
             }
             Event::Text(text) if text.contains("]]>") => Err(Malformed::new(at, "expected no \"]]>\" in a text")),
@@ -121,7 +136,7 @@ impl Splitter<'_, '_> {
         if self.root_seen { "expected nothing after the root element" } else { "expected the root element" }
     }
 
-    fn start(&mut self, at: usize, start: &BytesStart<'_>) -> Result<(), Malformed> {
+    fn start(&mut self, at: usize, end: usize, start: &BytesStart<'_>) -> Result<(), Malformed> {
         check_tag(start).map_err(|what| Malformed::new(at, what))?;
         if self.depth == 0 {
             if self.root_seen {
@@ -139,12 +154,23 @@ impl Splitter<'_, '_> {
         if self.depth == 2 {
             let name = start.name();
             self.open = self.wanted.iter().find(|wanted| wanted.name == name.as_ref()).map(|wanted| (wanted, at));
+            self.key = None;
+        }
+        let is_key = |wanted: &Wanted| wanted.key.is_some_and(|key| key == start.name().as_ref());
+        if self.depth == 3 && self.open.is_some_and(|(wanted, _)| is_key(wanted)) {
+            self.key_start = Some(end);
         }
         Ok(())
     }
 
-    fn end(&mut self, end: usize) {
+    fn end(&mut self, at: usize, end: usize) {
         self.depth -= 1;
+        if self.depth == 2
+            && let Some(start) = self.key_start.take()
+        {
+            let is_plain = |text: &&str| !text.contains(['&', '<']);
+            self.key = self.text.get(start..at).filter(is_plain);
+        }
         if self.depth != 1 {
             return;
         }
@@ -154,7 +180,8 @@ impl Splitter<'_, '_> {
             self.fields.len() - 1
         });
         self.fields[index].whole = &self.text[start..end];
-        self.fields[index].add(&self.text[start..end], wanted.max_items);
+        let external_id = self.key.take();
+        self.fields[index].add(Sent { text: &self.text[start..end], external_id }, wanted.max_items);
     }
 
     /// Text outside the root or between the root's elements has to be blank.
@@ -391,7 +418,7 @@ mod tests {
     use super::*;
 
     fn split_error(text: &str) -> Option<Malformed> {
-        split(text, &[Wanted { name: "data", max_items: 9 }], 64).err()
+        split(text, &[Wanted { name: "data", max_items: 9, key: None }], 64).err()
     }
 
     #[test]
