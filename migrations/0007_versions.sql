@@ -2,8 +2,8 @@
 -- use it: every change counts it up in its own transaction, whoever makes it.
 
 alter table accounts
-    -- Counts changes to what an import's answer depends on: policies, references, definitions; and products
-    -- and SKUs that went.
+    -- Counts changes to what an import's answer depends on: policies, references, definitions; and products,
+    -- SKUs and identities that went.
     add column setup_version bigint not null default 1,
     -- Counts changes to tokens that were good before.
     add column tokens_version bigint not null default 1;
@@ -45,6 +45,11 @@ end $$;
 create trigger setup_version after delete on products referencing old table as gone
     for each statement execute function count_gone();
 create trigger setup_version after delete on skus referencing old table as gone
+    for each statement execute function count_gone();
+
+create trigger setup_version_deleted after delete on identities referencing old table as gone
+    for each statement execute function count_gone();
+create trigger setup_version_updated after update on identities referencing old table as gone
     for each statement execute function count_gone();
 
 create function count_tokens() returns trigger language plpgsql as $$

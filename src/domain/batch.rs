@@ -18,7 +18,7 @@ pub enum OnError {
 }
 
 /// Everything at the root but the orders.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, PartialEq, Default)]
 pub struct Head {
     /// In the order sent.
     pub definitions: Vec<SentDefinition>,
@@ -32,6 +32,14 @@ pub struct Head {
     pub dry_run: bool,
     /// More in each result.
     pub detail: bool,
+}
+
+impl Head {
+    /// True if the orders may be imported together with those of other requests.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.definitions.is_empty() && self.line_statuses.is_empty() && !self.dry_run
+    }
 }
 
 /// The text of an order in a request, not yet decoded.

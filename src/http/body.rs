@@ -71,9 +71,13 @@ pub(super) async fn read(
         if packed_bytes > bounds.max_bytes {
             return Err(too_large(bounds.max_bytes, None));
         }
-        tokio::task::block_in_place(|| unpacker.push(&data))?;
+        if unpacker.is_plain() {
+            unpacker.push(&data)?;
+        } else {
+            tokio::task::block_in_place(|| unpacker.push(&data))?;
+        }
     }
-    tokio::task::block_in_place(|| unpacker.finish())
+    if unpacker.is_plain() { unpacker.finish() } else { tokio::task::block_in_place(|| unpacker.finish()) }
 }
 
 fn too_slow(bounds: Bounds, left: Duration) -> Error {
@@ -168,6 +172,11 @@ impl Unpacker {
             Encoding::Brotli => Unpacker::BrotliStart(sink),
             Encoding::Zstd => Unpacker::ZstdStart { sink, header: Vec::new() },
         }
+    }
+
+    /// Bytes are only copied.
+    fn is_plain(&self) -> bool {
+        matches!(self, Unpacker::Plain(_))
     }
 
     fn push(&mut self, data: &[u8]) -> Result<(), Error> {

@@ -9,13 +9,12 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
 use http_body_util::BodyExt as _;
 use tokio::sync::SemaphorePermit;
-use tokio::task::block_in_place;
 
-use super::App;
 use super::body::{self, Bounds, Encoding};
 use super::inflight::Hold;
 use super::log::Line;
 use super::reply::{Answering, media_type};
+use super::{App, in_place};
 use crate::auth::{self, Caller, Disagree, Presented, Role};
 use crate::config::Limits;
 use crate::domain::place::Place;
@@ -248,7 +247,7 @@ pub(super) struct Understood<'a> {
     pub secret: String,
     role: Role,
     /// The call is at work as long as this lives.
-    _permit: SemaphorePermit<'a>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Understood<'_> {
@@ -256,6 +255,11 @@ impl Understood<'_> {
     pub(super) async fn refuse(&self, app: &App, line: &Arc<Line>, code: Code, rejection: &Rejection) -> Error {
         let error = Error::new(code, rejection.text(&self.secret));
         confirmed(app, Some(&self.caller), Some(&self.secret), self.role, line, error).await
+    }
+
+    /// The call only waits from here on, and others may be at work.
+    pub(super) fn rest(&mut self) {
+        self.permit = None;
     }
 
     /// Looks the caller up again.
@@ -309,7 +313,7 @@ async fn split<'a>(
     let start = Instant::now();
     let text = text(&received.bytes)?;
     let split = || Document::split(received.format, text, reads.wanted, limits.max_depth);
-    let document = block_in_place(split).map_err(|fault| malformed(&fault, text))?;
+    let document = in_place(text.len(), split).map_err(|fault| malformed(&fault, text))?;
     line.note(|facts| facts.phases.decode = start.elapsed());
     let body_format = body_format(answering, &document);
     if let Ok(body_format) = &body_format {
@@ -319,7 +323,7 @@ async fn split<'a>(
     let mut presented = received.presented.clone();
     let caller = caller(app, &mut presented, received.caller.clone(), in_body, reads.role, line).await?;
     let secret = presented.token().unwrap_or_default().to_owned();
-    Ok((Understood { document, caller, secret, role: reads.role, _permit: permit }, body_format))
+    Ok((Understood { document, caller, secret, role: reads.role, permit: Some(permit) }, body_format))
 }
 
 /// The text of a body without its byte order mark.

@@ -24,6 +24,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::auth::{Callers, LastUsed};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::import::joint::Joints;
 use crate::import::orders::Imports;
 use crate::import::setup::Setups;
 use inflight::Inflight;
@@ -36,7 +37,7 @@ pub struct App(Arc<Shared>);
 #[derive(Debug)]
 pub struct Shared {
     settings: Settings,
-    imports: Imports,
+    imports: Arc<Imports>,
     callers: Callers,
     clock: Clock,
     /// This server is a demo: it takes the public token.
@@ -66,7 +67,7 @@ impl App {
         let (last_used, tasks) = (LastUsed::default(), TaskTracker::new());
         let is_local = pool.connect_options().get_socket().is_some();
         let (setups, limits, quick) = (Setups::default(), settings.limits.clone(), settings.quick_imports);
-        let imports = Imports { pool, setups, limits, is_local, quick };
+        let imports = Arc::new(Imports { pool, setups, joints: Joints::default(), limits, is_local, quick });
         let callers = Callers::default();
         App(Arc::new(Shared { settings, imports, callers, clock, demo, last_used, inflight, work, tasks }))
     }
@@ -76,6 +77,14 @@ impl App {
     pub fn last_used(&self) -> &LastUsed {
         &self.last_used
     }
+}
+
+/// Work on fewer bytes is done where it comes up: to make place for it takes longer.
+const FEW_BYTES: usize = 64 << 10;
+
+/// Does work on so many bytes without holding up other calls.
+fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    if bytes < FEW_BYTES { work() } else { tokio::task::block_in_place(work) }
 }
 
 /// All routes.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tokio::task::block_in_place;
 
 use super::App;
 use super::call::{self, Reads, Understood};
@@ -16,7 +15,7 @@ use crate::auth::Role;
 use crate::domain::batch::Head;
 use crate::domain::rejection::Rejection;
 use crate::error::{Code, Error};
-use crate::import::orders::Import;
+use crate::import::orders::{Import, Posted};
 use crate::import::report::{Item, Outcome, Report};
 use crate::wire::answer::{Object, Value};
 use crate::wire::format::Format;
@@ -65,7 +64,8 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         facts.first_failure = failures(&report).next().map(|rejection| rejection.text(secret));
     });
     let render = Instant::now();
-    let fields = block_in_place(|| vec![("result", Value::List(items(&report, head.detail, secret)))]);
+    let item = |index| answer_item(index, &report.items[index], head.detail, secret);
+    let fields = vec![("result", Value::List(report.items.len(), &item))];
     let reply = match failures(&report).next().filter(|_| report.stopped_by.is_some()) {
         Some(rejection) => Reply::refused(Code::BadRequest, rejection.text(secret), fields),
         None => Reply::done(fields),
@@ -83,7 +83,10 @@ async fn import_orders<'a>(
     head: &Head,
 ) -> Result<Report<'a>, Error> {
     loop {
-        let (document, limits) = (&understood.document, &app.settings.limits);
+        if head.is_plain() && matches!(schema::orders(&understood.document), Ok([_])) {
+            understood.rest();
+        }
+        let document = &understood.document;
         let orders = match schema::orders(document) {
             Ok(orders) => orders,
             Err(rejection) => return Err(understood.refuse(app, line, Code::BadRequest, &rejection).await),
@@ -93,7 +96,13 @@ async fn import_orders<'a>(
             tokens_version: understood.caller.tokens_version,
             head,
             orders,
-            decode: &|index| schema::order(document, index, orders[index].text, limits),
+            posted: Posted::Together {
+                decode: match document.format {
+                    Format::Json => schema::json_order,
+                    Format::Xml => schema::xml_order,
+                },
+                announce: !head.skip_triggers,
+            },
             now: app.clock.now(),
             secret: &understood.secret,
         };
@@ -125,11 +134,7 @@ fn counts(report: &Report<'_>) -> Counts {
     counts
 }
 
-/// One item for each order (contract, section 3).
-fn items<'r>(report: &'r Report<'_>, detail: bool, secret: &str) -> Vec<Object<'r>> {
-    report.items.iter().enumerate().map(|(index, item)| answer_item(index, item, detail, secret)).collect()
-}
-
+/// The item of an order (contract, section 3).
 fn answer_item<'r>(index: usize, item: &'r Item<'_>, detail: bool, secret: &str) -> Object<'r> {
     let rejection = match &item.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Unchanged => None,

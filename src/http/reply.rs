@@ -1,6 +1,5 @@
 //! What a call answers, and its way to bytes: envelope, status, format.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,15 +9,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
-use super::App;
 use super::log::Line;
+use super::{App, in_place};
 use crate::config::HttpStatus;
 use crate::error::{Code, Error, chain};
 use crate::wire::answer::{self, Object, Value};
 use crate::wire::format::Format;
 
 /// What a call answers.
-#[derive(Debug)]
 pub(super) struct Reply<'a> {
     code: Code,
     text: String,
@@ -61,9 +59,9 @@ impl Reply<'_> {
         let status = if as_200 { Ok(StatusCode::OK) } else { StatusCode::from_u16(row.number) };
         let status = status.expect("the numbers of the table are HTTP statuses");
         let envelope =
-            [("error", Value::Int(row.number.into())), ("error_text", Value::Text(Cow::Borrowed(self.text.as_str())))];
+            [("error", Value::Int(row.number.into())), ("error_text", Value::Text(self.text.clone().into()))];
         let answer: Object<'_> = envelope.into_iter().chain(self.fields).collect();
-        let body = tokio::task::block_in_place(|| answer::render(format, &answer));
+        let body = in_place(answer::least_bytes(&answer), || answer::render(format, &answer));
         drop(answer);
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;

@@ -14,6 +14,7 @@ use super::definitions::{self, Failure};
 use super::merge::Rules;
 use super::orders::{Import, Imports, Stopped, versions};
 use super::plan::{Group, Plan, plan};
+use super::quick::{self, Candidate};
 use super::report::{Answers, Outcome, Report, Spent};
 use super::setup::Setup;
 use crate::domain::batch::{Decoded, OnError};
@@ -95,13 +96,13 @@ async fn ready_orders<'a>(
     answers: &mut Answers<'a>,
     spent: &mut Spent,
 ) -> Result<Vec<Ready<'a>>, store::Error> {
-    let decode_all = || (0..request.orders.len()).map(request.decode).collect::<Vec<_>>();
+    let decode = |order| request.decode(order, checks.limits);
+    let decode_all = || (0..request.orders.len()).map(decode).collect::<Vec<_>>();
     let decoded = spent.decode(decode_all);
     let good = decoded.iter().filter_map(|decoded| decoded.order.as_ref().ok());
     let catalogue = Catalogue::of(conn, request.account_id, checks.setup, good).await?;
-    let announce = !request.head.skip_triggers;
     let check_one = |(index, order): (usize, Result<Order<'a>, Rejection>)| {
-        let ready = checks.check(index, announce, order?, checks.digest(&request.orders[index]))?;
+        let ready = checks.check(request.place(index), order?, checks.digest(&request.orders[index]))?;
         catalogue.check(&ready)?;
         Ok::<_, Rejection>(ready)
     };
@@ -128,7 +129,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    pub(super) async fn of<'o, 'a: 'o, O: Iterator<Item = &'o Order<'a>> + Clone>(
+    async fn of<'o, 'a: 'o, O: Iterator<Item = &'o Order<'a>> + Clone>(
         conn: &mut PgConnection,
         account_id: i64,
         setup: &Setup,
@@ -146,24 +147,46 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    pub(super) fn check(&self, ready: &Ready<'_>) -> Result<(), Rejection> {
+    fn check(&self, ready: &Ready<'_>) -> Result<(), Rejection> {
         check::check_catalogue(ready, self.products.as_ref(), self.skus.as_ref())
+    }
+
+    /// Refuses those of some orders that name what the account does not have, where its policy says so.
+    pub(super) async fn check_all(
+        conn: &mut PgConnection,
+        account_id: i64,
+        setup: &Setup,
+        candidates: &mut [Candidate<'_>],
+    ) -> store::Result<()> {
+        if !setup.references.reject_products && !setup.references.reject_skus {
+            return Ok(());
+        }
+        let orders = quick::ready(candidates).map(|ready| &ready.order);
+        let catalogue = Catalogue::of(conn, account_id, setup, orders).await?;
+        for candidate in candidates {
+            if let Ok(ready) = &candidate.ready
+                && let Err(rejection) = catalogue.check(ready)
+            {
+                candidate.ready = Err(rejection);
+            }
+        }
+        Ok(())
     }
 }
 
 /// The profiles that the orders' customers may have, and numbers for those that they may need.
-async fn customers(
+async fn customers<'s>(
     conn: &mut PgConnection,
     account_id: i64,
     ready: &mut [Ready<'_>],
-    setup: &Setup,
-) -> store::Result<Customers> {
-    let mut customers = Customers::new(setup.references.reject_profiles);
-    customers.learn(conn, account_id, ready.iter(), ready.len()).await?;
+    setup: &'s Setup,
+) -> store::Result<Customers<'s>> {
+    let mut customers = Customers::new(setup);
+    customers.look(conn, account_id, ready.iter(), ready.len()).await?;
     let misses: Vec<_> = ready.iter_mut().filter(|ready| customers.misses(ready)).collect();
     if !misses.is_empty() && !setup.references.reject_profiles {
-        let (_, spare) = store::orders::reserve_ids(conn, 0, misses.len()).await?;
-        for (ready, id) in misses.into_iter().zip(spare) {
+        let spare = store::looks::reserve_numbers(conn, 0, misses.len()).await?;
+        for (ready, id) in misses.into_iter().zip(spare.profiles.into_iter().rev()) {
             ready.spare_profile = Some(id);
         }
     }

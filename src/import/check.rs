@@ -60,8 +60,7 @@ impl Checks<'_> {
     /// Checks one order of a request, whose text is known by `sent`.
     pub(super) fn check<'a>(
         &self,
-        index: usize,
-        announce: bool,
+        (index, announce): (usize, bool),
         order: Order<'a>,
         sent: Digest,
     ) -> Result<Ready<'a>, Rejection> {

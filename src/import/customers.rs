@@ -1,10 +1,11 @@
 //! Finds each order's profile, in the order in which the orders were sent (contract, section 5).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sqlx::PgConnection;
 
 use super::check::Ready;
+use super::setup::{Identities, Setup};
 use crate::domain::hex;
 use crate::domain::matching::{Identity, IdentityKind, Key};
 use crate::domain::place::Place;
@@ -14,22 +15,16 @@ use crate::store;
 use crate::store::profiles::{NewProfile, Scoped, Sought};
 
 /// The profiles that are known so far, in the database and in this request.
-pub(super) struct Customers {
-    /// By the identity's value.
-    known: HashMap<String, Vec<Known>>,
-    /// Unknown customers are refused.
-    reject_unknown: bool,
+pub(super) struct Customers<'s> {
+    setup: &'s Setup,
+    /// Those that this request makes.
+    own: Identities,
+    /// Those that were found for it.
+    found: Identities,
     /// Profiles that this request makes: internal id and profile database.
     new_profiles: Vec<(i64, i64)>,
     /// Identities that this request makes.
     new_identities: Vec<(Scoped, i64)>,
-}
-
-struct Known {
-    database: i64,
-    kind: IdentityKind,
-    name: String,
-    profile: i64,
 }
 
 /// The profile of an order, before the order is accepted.
@@ -43,20 +38,14 @@ pub(super) struct Found {
 /// What a request makes: profiles and identities.
 pub(super) type Made = (Vec<NewProfile>, Vec<(Scoped, i64)>);
 
-impl Customers {
-    pub(super) fn new(reject_unknown: bool) -> Self {
-        let (known, new_profiles, new_identities) = Default::default();
-        Customers { known, reject_unknown, new_profiles, new_identities }
+impl<'s> Customers<'s> {
+    pub(super) fn new(setup: &'s Setup) -> Self {
+        let (own, found, new_profiles, new_identities) = Default::default();
+        Customers { setup, own, found, new_profiles, new_identities }
     }
 
-    /// Looks for the profiles that the customers of some orders may have, of so many in a statement's set.
-    pub(super) async fn learn<'o, 'a: 'o>(
-        &mut self,
-        conn: &mut PgConnection,
-        account_id: i64,
-        ready: impl Iterator<Item = &'o Ready<'a>>,
-        orders: usize,
-    ) -> store::Result<()> {
+    /// The identities by which some orders' customers may be found and that are not known yet, each once.
+    pub(super) fn sought<'o, 'a: 'o>(&self, ready: impl Iterator<Item = &'o Ready<'a>>) -> Vec<Sought<'o>> {
         let sought = ready.flat_map(|ready| {
             ready.order.customer.iter().flat_map(|key| {
                 let sought =
@@ -65,30 +54,36 @@ impl Customers {
             })
         });
         let unknown = sought.filter(|sought| self.profile(*sought).is_none());
-        let sought: Vec<Sought<'_>> = unknown.collect::<HashSet<_>>().into_iter().collect();
-        if sought.is_empty() {
-            return Ok(());
+        unknown.collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    /// Takes note of what was found of the identities that were sought.
+    pub(super) fn learn(&mut self, sought: &[Sought<'_>], found: &[(usize, i64)]) {
+        for (place, profile) in found {
+            self.found.add(sought[*place], *profile);
         }
-        for (place, profile) in store::profiles::find(conn, account_id, &sought, orders).await? {
-            self.add(sought[place], profile);
+        self.setup.neighbours.keep_identities(found.iter().map(|(place, profile)| (sought[*place], *profile)));
+    }
+
+    /// Looks for the profiles that the customers of some orders may have, of so many in a statement's set.
+    pub(super) async fn look<'o, 'a: 'o>(
+        &mut self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        ready: impl Iterator<Item = &'o Ready<'a>>,
+        orders: usize,
+    ) -> store::Result<()> {
+        let sought = self.sought(ready);
+        if !sought.is_empty() {
+            let found = store::profiles::find(conn, account_id, &sought, orders).await?;
+            self.learn(&sought, &found);
         }
         Ok(())
     }
 
     fn profile(&self, sought: Sought<'_>) -> Option<i64> {
-        let known = self.known.get(sought.value)?;
-        let is_it = |known: &&Known| {
-            known.kind == sought.kind && known.database == sought.database && known.name == sought.name
-        };
-        known.iter().find(is_it).map(|known| known.profile)
-    }
-
-    fn add(&mut self, found: Sought<'_>, profile: i64) {
-        let known = Known { database: found.database, kind: found.kind, name: found.name.to_owned(), profile };
-        match self.known.get_mut(found.value) {
-            Some(others) => others.push(known),
-            None => drop(self.known.insert(found.value.to_owned(), vec![known])),
-        }
+        let known = self.own.profile(sought).or_else(|| self.found.profile(sought));
+        known.or_else(|| self.setup.neighbours.profile(sought))
     }
 
     /// The oldest profile that a key finds.
@@ -114,7 +109,9 @@ impl Customers {
         }
         let adds: Vec<Identity> = customer.iter().filter_map(Key::creates).collect();
         match ready.spare_profile {
-            Some(profile) if !self.reject_unknown && !adds.is_empty() => Ok(Found { profile, new: true, adds }),
+            Some(profile) if !self.setup.references.reject_profiles && !adds.is_empty() => {
+                Ok(Found { profile, new: true, adds })
+            }
             _ => {
                 let key = customer.first();
                 let field = key.map_or(&["email"][..], |key| key.field);
@@ -132,7 +129,7 @@ impl Customers {
         }
         for identity in adds {
             let Identity { kind, name, value } = &identity;
-            self.add(Sought { database, kind: *kind, name, value }, profile);
+            self.own.add(Sought { database, kind: *kind, name, value }, profile);
             self.new_identities.push(((database, identity), profile));
         }
     }
@@ -199,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_second_key_is_added_if_it_is_free() {
-        let mut customers = Customers::new(false);
+        let setup = Setup::default();
+        let mut customers = Customers::new(&setup);
         let mut spare = 10;
         let mut import = |customer| {
             let ready = ready(customer, 1, Some(spare));
@@ -223,10 +221,15 @@ mod tests {
 
     #[test]
     fn several_hits_mean_the_oldest() {
-        let mut customers = Customers::new(true);
-        let sought = |kind| Sought { database: 1, kind, name: "", value: "a" };
-        customers.add(sought(IdentityKind::EmailProfile), 7);
-        customers.add(sought(IdentityKind::EmailSub), 5);
+        let setup = Setup::default();
+        let mut customers = Customers::new(&setup);
+        let sought = [IdentityKind::EmailProfile, IdentityKind::EmailSub].map(|kind| Sought {
+            database: 1,
+            kind,
+            name: "",
+            value: "a",
+        });
+        customers.learn(&sought, &[(0, 7), (1, 5)]);
         let found = |database| customers.find(&ready(vec![email("a")], database, None)).map(|found| found.profile);
         assert_eq!(found(1), Ok(5));
         assert!(found(2).is_err(), "another profile database");

@@ -3,14 +3,16 @@
 //! The quick way first: what did not change is known by its digest, what is new goes in while the next orders
 //! are still being decoded. What it cannot decide alone runs by the careful way, as a whole.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
+use super::joint::{self, Joints};
 use super::report::{Report, Spent};
 use super::setup::Setups;
-use super::{careful, quick};
+use super::{careful, large, small};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, Sent};
 use crate::domain::rejection::Rejection;
@@ -21,6 +23,9 @@ use crate::store::references::Versions;
 /// How often the whole is run when other transactions are in the way.
 const MAX_TRIES: u32 = 10;
 
+/// Work on fewer orders is done where it comes up: to make place for it takes longer.
+const FEW_ORDERS: usize = 20;
+
 /// What all imports share.
 #[derive(Debug)]
 pub struct Imports {
@@ -28,6 +33,8 @@ pub struct Imports {
     pub pool: PgPool,
     /// What accounts have.
     pub setups: Setups,
+    /// Requests of one order that wait for their turn.
+    pub joints: Joints,
     /// Bounds on what is stored.
     pub limits: Limits,
     /// The database is on this machine, behind a Unix socket.
@@ -46,15 +53,49 @@ pub struct Import<'r, 'a> {
     pub head: &'r Head,
     /// The orders, not yet decoded.
     pub orders: &'r [Sent<'a>],
-    /// Decodes one of them, by its place.
-    pub decode: &'r (dyn Fn(usize) -> Decoded<'a> + Sync),
+    /// How they came.
+    pub posted: Posted<'r>,
     /// The one 'now' of the request.
     pub now: OffsetDateTime,
     /// The request's token, which no text repeats.
     pub secret: &'r str,
 }
 
-impl Import<'_, '_> {
+/// Decodes the text of an order, of that place in its request.
+pub type Decode = for<'t> fn(usize, &'t str, &Limits) -> Decoded<'t>;
+
+/// How orders came.
+#[derive(Clone, Copy)]
+pub enum Posted<'r> {
+    /// In one request.
+    Together {
+        /// Decodes them.
+        decode: Decode,
+        /// Their events are written.
+        announce: bool,
+    },
+    /// Each in a request of its own.
+    Singly(&'r [(Decode, bool)]),
+}
+
+impl<'a> Import<'_, 'a> {
+    /// Decodes an order.
+    pub(super) fn decode(&self, order: usize, limits: &Limits) -> Decoded<'a> {
+        let text = self.orders[order].text;
+        match self.posted {
+            Posted::Together { decode, .. } => decode(order, text, limits),
+            Posted::Singly(each) => (each[order].0)(0, text, limits),
+        }
+    }
+
+    /// The place of an order in its request, and whether its events are written.
+    pub(super) fn place(&self, order: usize) -> (usize, bool) {
+        match self.posted {
+            Posted::Together { announce, .. } => (order, announce),
+            Posted::Singly(each) => (0, each[order].1),
+        }
+    }
+
     /// The failure of a definition.
     pub(super) fn refuse(&self, rejection: &Rejection) -> Stopped {
         let code = if rejection.number() == 409 { Code::Conflict } else { Code::BadRequest };
@@ -88,15 +129,23 @@ impl From<Error> for Stopped {
 ///
 /// # Errors
 /// A definition is wrong (400, 409); the database is away, or others were in the way too often (503).
-pub async fn import<'a>(imports: &Imports, request: &Import<'_, 'a>) -> Result<Option<Report<'a>>, Error> {
-    let mut spent = Spent::default();
+pub async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>) -> Result<Option<Report<'a>>, Error> {
+    if imports.quick
+        && request.head.is_plain()
+        && let Some(report) = joint::import(imports, request).await
+    {
+        return Ok(Some(report));
+    }
+    let mut spent = Spent { few: request.orders.len() <= FEW_ORDERS, ..Spent::default() };
     let mut retries = 0;
     let mut quick = imports.quick;
     loop {
-        let tried = if quick {
-            quick::try_once(imports, request, &mut spent).await
-        } else {
+        let tried = if !quick {
             careful::try_once(imports, request, &mut spent).await
+        } else if request.orders.len() <= small::MAX_ORDERS {
+            small::try_once(imports, request, &mut spent).await
+        } else {
+            large::try_once(imports, request, &mut spent).await
         };
         match tried {
             Ok(report) => return Ok(Some(Report { spent, retries, ..report })),
@@ -126,7 +175,7 @@ impl Spent {
     /// Runs `work`, which is pure and may take long, without holding up other tasks; adds its time to a phase.
     pub(super) fn time<T>(&mut self, phase: fn(&mut Spent) -> &mut Duration, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
-        let done = tokio::task::block_in_place(work);
+        let done = if self.few { work() } else { tokio::task::block_in_place(work) };
         *phase(self) += start.elapsed();
         self.busy += start.elapsed();
         done

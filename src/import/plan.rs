@@ -99,7 +99,7 @@ pub(super) struct Plan<'a> {
 pub(super) fn plan<'a>(
     ready: &mut [Ready<'a>],
     mut stored: HashMap<String, StoredOrder<'a>>,
-    customers: &mut Customers,
+    customers: &mut Customers<'_>,
     rules: &Rules<'_>,
 ) -> Plan<'a> {
     let mut by_key: HashMap<Cow<'a, str>, usize> = HashMap::with_capacity(ready.len());

@@ -31,6 +31,13 @@ pub struct Item<'a> {
     pub id: Option<i64>,
 }
 
+impl Item<'_> {
+    /// The same, on its own.
+    pub(super) fn into_owned(self) -> Item<'static> {
+        Item { external_id: Cow::Owned(self.external_id.into_owned()), outcome: self.outcome, id: self.id }
+    }
+}
+
 /// The answer to a batch.
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -53,6 +60,8 @@ pub struct Spent {
     pub plan: Duration,
     /// Both, as far as the database was not waited for meanwhile.
     pub busy: Duration,
+    /// The orders are few: no other task has to make place for them.
+    pub few: bool,
 }
 
 /// The answers of a request, while they are found.

@@ -1,17 +1,19 @@
 //! What an account's orders are checked by, kept in memory for as long as it counts.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sqlx::PgConnection;
 
 use crate::domain::custom_fields::{Definition, EntityType};
 use crate::domain::line_statuses::LineStatus;
+use crate::domain::matching::IdentityKind;
 use crate::store;
+use crate::store::profiles::Sought;
 use crate::store::references::References;
 
 /// What an operator set up in an account, and what its requests defined.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Setup {
     /// It counts together with this number only.
     pub version: i64,
@@ -23,6 +25,8 @@ pub(super) struct Setup {
     pub catalogue_fields: Vec<Definition>,
     /// Line statuses beside the built-in ones, by external id.
     pub line_statuses: HashMap<String, LineStatus>,
+    /// Neighbours of orders that were found or made.
+    pub neighbours: Neighbours,
 }
 
 /// The definitions that orders and their lines are checked by.
@@ -45,6 +49,7 @@ impl Setup {
             fields: Fields::default(),
             catalogue_fields: Vec::new(),
             line_statuses: line_statuses.into_iter().map(|status| (status.external_id.clone(), status)).collect(),
+            neighbours: Neighbours::default(),
         };
         for definition in store::definitions::read(conn, account_id).await? {
             let key = definition.external_id.clone();
@@ -63,6 +68,92 @@ impl Setup {
     }
 }
 
+/// Most neighbours of a kind that are kept for an account.
+const MAX_NEIGHBOURS: usize = 20_000;
+
+/// Customers, products and SKUs that an account is known to have. None of them goes without the version counting
+/// on, so they need not be looked for again. Only what is committed gets here.
+#[derive(Debug, Default)]
+pub(super) struct Neighbours {
+    identities: RwLock<Identities>,
+    products: RwLock<HashSet<String>>,
+    skus: RwLock<HashSet<String>>,
+}
+
+impl Neighbours {
+    /// The profile of an identity.
+    pub(super) fn profile(&self, sought: Sought<'_>) -> Option<i64> {
+        self.identities.read().unwrap_or_else(PoisonError::into_inner).profile(sought)
+    }
+
+    /// Keeps identities that were found.
+    pub(super) fn keep_identities<'s>(&self, found: impl Iterator<Item = (Sought<'s>, i64)>) {
+        let mut identities = self.identities.write().unwrap_or_else(PoisonError::into_inner);
+        if identities.0.len() >= MAX_NEIGHBOURS {
+            identities.0.clear();
+        }
+        found.for_each(|(sought, profile)| identities.add(sought, profile));
+    }
+
+    /// True for a product that is there.
+    pub(super) fn has_product(&self, id: &str) -> bool {
+        self.products.read().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// True for a SKU that is there.
+    pub(super) fn has_sku(&self, id: &str) -> bool {
+        self.skus.read().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// Keeps products and SKUs that were made.
+    pub(super) fn keep_catalogue<'i>(
+        &self,
+        products: impl Iterator<Item = &'i str>,
+        skus: impl Iterator<Item = &'i str>,
+    ) {
+        let keep = |kept: &RwLock<HashSet<String>>, ids: &mut dyn Iterator<Item = &'i str>| {
+            let mut kept = kept.write().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= MAX_NEIGHBOURS {
+                kept.clear();
+            }
+            kept.extend(ids.map(str::to_owned));
+        };
+        keep(&self.products, &mut { products });
+        keep(&self.skus, &mut { skus });
+    }
+}
+
+/// Identities with their profiles, by value.
+#[derive(Debug, Default)]
+pub(super) struct Identities(HashMap<String, Vec<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    database: i64,
+    kind: IdentityKind,
+    name: String,
+    profile: i64,
+}
+
+impl Identities {
+    /// The profile of an identity.
+    pub(super) fn profile(&self, sought: Sought<'_>) -> Option<i64> {
+        let is_it = |known: &&Known| {
+            known.kind == sought.kind && known.database == sought.database && known.name == sought.name
+        };
+        self.0.get(sought.value)?.iter().find(is_it).map(|known| known.profile)
+    }
+
+    /// Adds an identity.
+    pub(super) fn add(&mut self, found: Sought<'_>, profile: i64) {
+        let known = Known { database: found.database, kind: found.kind, name: found.name.to_owned(), profile };
+        match self.0.get_mut(found.value) {
+            Some(others) => others.push(known),
+            None => drop(self.0.insert(found.value.to_owned(), vec![known])),
+        }
+    }
+}
+
 /// Accounts whose setup is kept; a server with more of them forgets all and begins again.
 const MAX_ACCOUNTS: usize = 1_000;
 
@@ -71,6 +162,11 @@ const MAX_ACCOUNTS: usize = 1_000;
 pub struct Setups(Mutex<HashMap<i64, Arc<Setup>>>);
 
 impl Setups {
+    /// An account's setup of some version, if one is kept.
+    pub(super) fn kept(&self, account_id: i64) -> Option<Arc<Setup>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&account_id).cloned()
+    }
+
     /// An account's setup of the version that this transaction sees. A version that the transaction itself made
     /// must not be asked for: it may be rolled back.
     pub(super) async fn of_version(

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod copy;
 pub mod custom_values;
 pub mod definitions;
+pub mod looks;
 pub mod orders;
 pub mod outbox;
 pub mod profiles;

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::references::Versions;
 use super::{Error, Result, SET, custom_values, sets};
 use crate::domain::orders::{LineState, OrderState, StoredOrder};
 
@@ -304,86 +305,6 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_
     Ok(())
 }
 
-/// A stored order, as far as it tells whether it was sent like this before.
-#[derive(Debug)]
-pub struct Known {
-    /// Its external id.
-    pub external_id: String,
-    /// Its internal id.
-    pub id: i64,
-    /// By what it is known, unless it was written another way.
-    pub digest: Option<Vec<u8>>,
-    /// By what its text is known.
-    pub sent_digest: Option<Vec<u8>>,
-}
-
-/// The stored orders of those external ids, without a lock.
-///
-/// # Errors
-/// The database failed.
-pub async fn look(conn: &mut PgConnection, account_id: i64, external_ids: &[&str]) -> Result<Vec<Known>> {
-    let known = sqlx::query_as!(
-        Known,
-        "-- orders.look
-        select o.external_id, o.id, o.digest, o.sent_digest from unnest($2::text[]) as k (external_id)
-        join lateral (select external_id, id, digest, sent_digest from orders o
-            where o.account_id = $1 and o.external_id = k.external_id offset 0) o on true",
-        account_id,
-        external_ids as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(known)
-}
-
-/// The stored orders between two external ids, both included, without a lock; `None` if there are more than `limit`.
-/// Where most of them are wanted, this is several times as fast as [`look`].
-///
-/// # Errors
-/// The database failed.
-pub async fn look_between(
-    conn: &mut PgConnection,
-    account_id: i64,
-    first: &str,
-    last: &str,
-    limit: usize,
-) -> Result<Option<Vec<Known>>> {
-    let known = sqlx::query_as!(
-        Known,
-        "-- orders.look_between
-        select external_id, id, digest, sent_digest from orders
-        where account_id = $1 and external_id between $2 and $3 order by external_id limit $4",
-        account_id,
-        first,
-        last,
-        i64::try_from(limit + 1).unwrap_or(i64::MAX),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(Some(known).filter(|known| known.len() <= limit))
-}
-
-/// Numbers for so many orders and so many profiles that will be written, ascending.
-///
-/// # Errors
-/// The database failed.
-pub async fn reserve_ids(conn: &mut PgConnection, orders: usize, profiles: usize) -> Result<(Vec<i64>, Vec<i64>)> {
-    let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
-    let ids = sqlx::query!(
-        "-- orders.reserve_ids
-        select array(select nextval('orders_id_seq') from generate_series(1, $1::bigint)) as \"orders!\",
-            array(select nextval('profiles_id_seq') from generate_series(1, $2::bigint)) as \"profiles!\"",
-        count(orders),
-        count(profiles),
-    )
-    .fetch_one(conn)
-    .await?;
-    let (mut orders, mut profiles) = (ids.orders, ids.profiles);
-    orders.sort_unstable();
-    profiles.sort_unstable();
-    Ok((orders, profiles))
-}
-
 /// Locks orders that are there, in the order of their keys, which are sorted.
 ///
 /// # Errors
@@ -437,7 +358,8 @@ pub async fn renew_digests(conn: &mut PgConnection, account_id: i64, orders: &[K
     Ok(())
 }
 
-/// Inserts at most a set of orders that are not there, their lines, and the pack of their events.
+/// Inserts at most a set of orders that are not there, their lines, and the pack of their events, if the account's
+/// versions are these; else nothing, and false.
 ///
 /// # Errors
 /// The database failed: another request may have made one of them first.
@@ -447,12 +369,15 @@ pub async fn create(
     orders: &[Keyed<'_, '_>],
     events: &str,
     now: OffsetDateTime,
-) -> Result<()> {
+    versions: Versions,
+) -> Result<bool> {
     let columns = Columns::of(orders);
     let lines = LineColumns::of(orders.iter().flat_map(|keyed| PlacedLine::all(keyed.order)));
-    sqlx::query!(
+    let done = sqlx::query!(
         "-- orders.create
-        with made as (
+        with current as (
+            select id from accounts where id = $1 and setup_version = $32 and tokens_version = $33
+        ), made as (
             insert into orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
                 delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
             overriding system value
@@ -463,14 +388,14 @@ pub async fn create(
                 $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[],
                 $16::bytea[], $17::bytea[])
                 as k (id, external_id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region,
-                tags, custom_fields, create_time, update_time, digest, sent_digest)
+                tags, custom_fields, create_time, update_time, digest, sent_digest), current
         ), told as (
-            insert into outbox (account_id, events, created_at) select $1, $30, $31 where $30 <> ''
+            insert into outbox (account_id, events, created_at) select $1, $30, $31 from current where $30 <> ''
         )
         insert into order_lines (account_id, order_id, position, external_id, product, sku, status,
             base_price_per_item, min_price_per_item, final_price_per_item, count, custom_fields)
-        select $1, * from unnest($19::bigint[], $20::int[], $21::text[], $22::text[], $23::text[], $24::text[],
-            $25::numeric[], $26::numeric[], $27::numeric[], $28::int[], $29::jsonb[])",
+        select $1, k.* from unnest($19::bigint[], $20::int[], $21::text[], $22::text[], $23::text[], $24::text[],
+            $25::numeric[], $26::numeric[], $27::numeric[], $28::int[], $29::jsonb[]) as k, current",
         account_id,
         &columns.ids,
         &columns.external_ids as &[&str],
@@ -502,10 +427,13 @@ pub async fn create(
         &lines.custom_fields,
         events,
         now,
+        versions.setup,
+        versions.tokens,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    // Every order has a line.
+    Ok(orders.is_empty() || done.rows_affected() > 0)
 }
 
 /// A line with its order's internal id and its place, on its way to the database.

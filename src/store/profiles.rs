@@ -71,15 +71,15 @@ pub async fn find(
 
 /// Identities, as columns.
 #[derive(Default)]
-struct Columns<'i> {
-    databases: Vec<i64>,
-    kinds: Vec<&'i str>,
-    names: Vec<&'i str>,
-    values: Vec<&'i str>,
+pub(super) struct Columns<'i> {
+    pub databases: Vec<i64>,
+    pub kinds: Vec<&'i str>,
+    pub names: Vec<&'i str>,
+    pub values: Vec<&'i str>,
 }
 
 impl<'i> Columns<'i> {
-    fn of(identities: impl Iterator<Item = Sought<'i>>) -> Self {
+    pub(super) fn of(identities: impl Iterator<Item = Sought<'i>>) -> Self {
         let mut columns = Columns::default();
         for Sought { database, kind, name, value } in identities {
             columns.databases.push(database);

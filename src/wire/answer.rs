@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::format::Format;
 
 /// A value of an answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub enum Value<'a> {
     /// A text.
     Text(Cow<'a, str>),
@@ -14,12 +14,20 @@ pub enum Value<'a> {
     Int(i64),
     /// A flag.
     Bool(bool),
-    /// A list; in XML repeated elements without a wrapper.
-    List(Vec<Object<'a>>),
+    /// A list of so many items, each made when it is written: all of them at once would take more memory than the
+    /// request. In XML repeated elements without a wrapper.
+    List(usize, &'a (dyn Fn(usize) -> Object<'a> + 'a)),
 }
 
 /// The fields of an object, in the order in which they are written.
 pub type Object<'a> = Vec<(&'static str, Value<'a>)>;
+
+/// About how many bytes an answer has at least.
+#[must_use]
+pub fn least_bytes(answer: &Object<'_>) -> usize {
+    let items = answer.iter().map(|(_, value)| if let Value::List(count, _) = value { *count } else { 1 });
+    items.sum::<usize>() * 32
+}
 
 /// Renders an answer.
 #[must_use]
@@ -51,13 +59,13 @@ fn json_object(out: &mut String, object: &Object<'_>) {
             Value::Bool(bool) => {
                 let _ = write!(out, "{bool}");
             }
-            Value::List(items) => {
+            Value::List(count, item) => {
                 out.push('[');
-                for (place, item) in items.iter().enumerate() {
+                for place in 0..*count {
                     if place > 0 {
                         out.push(',');
                     }
-                    json_object(out, item);
+                    json_object(out, &item(place));
                 }
                 out.push(']');
             }
@@ -87,10 +95,10 @@ fn json_text(out: &mut String, text: &str) {
 fn xml_fields(out: &mut String, object: &Object<'_>) {
     for (key, value) in object {
         match value {
-            Value::List(items) => {
-                for item in items {
+            Value::List(count, item) => {
+                for place in 0..*count {
                     let _ = write!(out, "<{key}>");
-                    xml_fields(out, item);
+                    xml_fields(out, &item(place));
                     let _ = write!(out, "</{key}>");
                 }
             }
@@ -104,7 +112,7 @@ fn xml_fields(out: &mut String, object: &Object<'_>) {
                     Value::Bool(bool) => {
                         let _ = write!(out, "{bool}");
                     }
-                    Value::List(_) => {}
+                    Value::List(..) => {}
                 }
                 let _ = write!(out, "</{key}>");
             }
@@ -131,11 +139,11 @@ mod tests {
 
     #[test]
     fn both_formats_say_the_same() {
-        let item = vec![("error", Value::Int(0)), ("external_id", Value::Text("<&\"\r\n\\>".into()))];
-        let answer = vec![
-            ("error_text", Value::Text("".into())),
-            ("result", Value::List(vec![item, vec![("ok", Value::Bool(true))]])),
-        ];
+        let item = |place| match place {
+            0 => vec![("error", Value::Int(0)), ("external_id", Value::Text("<&\"\r\n\\>".into()))],
+            _ => vec![("ok", Value::Bool(true))],
+        };
+        let answer = vec![("error_text", Value::Text("".into())), ("result", Value::List(2, &item))];
         assert_eq!(
             render(Format::Json, &answer),
             r#"{"error_text":"","result":[{"error":0,"external_id":"<&\"\r\n\\>"},{"ok":true}]}"#

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::document::{Document, FieldSpans, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
-use super::node::{Node, Text, Unreadable};
+use super::node::{self, Node, Text, Unreadable};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, OnError, Sent};
 use crate::domain::custom_fields::{EntityType, SentDefinition, ValueType};
@@ -233,17 +233,27 @@ fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
     Ok(SentLineStatus { external_id, name, kind })
 }
 
-/// Decodes one order of a document.
+/// Decodes one order of a JSON document, of that place in it.
 #[must_use]
-pub fn order<'a>(document: &Document<'a>, index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+pub fn json_order<'a>(index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+    order(Format::Json, index, item, limits)
+}
+
+/// Decodes one order of an XML document, of that place in it.
+#[must_use]
+pub fn xml_order<'a>(index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+    order(Format::Xml, index, item, limits)
+}
+
+fn order<'a>(format: Format, index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
     let data = Trail::Field(&Trail::Root, "data");
     let trail = Trail::Item(&data, index);
     let unusable = |rejection| Decoded { external_id: Cow::Borrowed(""), order: Err(rejection) };
-    let node = match readable(document.read(item, limits.max_values()), trail, limits.max_values()) {
+    let node = match readable(node::read(format, item, limits.max_values()), trail, limits.max_values()) {
         Ok(node) => node,
         Err(rejection) => return unusable(rejection),
     };
-    let (fields, stray) = match Fields::with_stray(document.format, &node, trail) {
+    let (fields, stray) = match Fields::with_stray(format, &node, trail) {
         Ok(fields) => fields,
         Err(rejection) => return unusable(rejection),
     };
