@@ -16,7 +16,7 @@ use super::orders::{Import, Imports, Stopped, versions};
 use super::plan::{Group, Plan, plan};
 use super::quick::{self, Candidate};
 use super::report::{Answers, Outcome, Report, Spent};
-use super::setup::Setup;
+use super::setup::{Neighbours, Setup};
 use crate::domain::batch::{Decoded, OnError};
 use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
@@ -53,7 +53,7 @@ pub(super) async fn try_once<'a>(
     changed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let (profiles, identities) = customers.take_made()?;
     store::profiles::create(conn, account_id, &profiles, identities, ready.len()).await?;
-    create_stubs(conn, account_id, &changed, &ready).await?;
+    create_stubs(conn, account_id, &changed, &ready, &setup.neighbours).await?;
     lock(conn, account_id, &mut changed, &ready, &rules, &mut answers, spent).await?;
     for group in same.iter().chain(&changed) {
         note_id(&mut answers, group, &ready, request.head.dry_run && group.stored.is_none());
@@ -200,6 +200,7 @@ pub(super) async fn create_stubs(
     account_id: i64,
     changed: &[Group<'_>],
     ready: &[Ready<'_>],
+    neighbours: &Neighbours,
 ) -> Result<(), store::Error> {
     let orders = ready.len();
     let mut members: Vec<usize> = changed.iter().flat_map(|group| group.members.iter().copied()).collect();
@@ -207,8 +208,8 @@ pub(super) async fn create_stubs(
     let mut products: BTreeSet<&str> = BTreeSet::new();
     let mut skus: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for line in members.into_iter().flat_map(|member| &ready[member].order.lines) {
-        products.extend(line.product.as_deref());
-        if let Some(sku) = line.sku.as_deref() {
+        products.extend(line.product.as_deref().filter(|id| !neighbours.has_product(id)));
+        if let Some(sku) = line.sku.as_deref().filter(|id| !neighbours.has_sku(id)) {
             let product = skus.entry(sku).or_default();
             *product = product.or(line.product.as_deref());
         }

@@ -30,35 +30,33 @@ pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -
         region,
         custom_fields,
     } = order;
-    let mut hasher = Sha256Hasher(Sha256::new());
+    let mut hasher = Bytes(Vec::with_capacity(1024));
     (MEANING, setup_version, limits.max_lines, limits.max_custom_values).hash(&mut hasher);
     (external_id, customer, endpoint, status, total_price, currency, lines, lines_mode).hash(&mut hasher);
     (delivery_cost, create_time, tags, region, custom_fields).hash(&mut hasher);
-    hasher.digest()
+    cut(Sha256::new().chain_update(hasher.0))
 }
 
 /// The digest of an order's text and of all that its answer depends on: the same text is the same order.
 pub(super) fn of_text(text: &str, setup_version: i64, limits: &Limits) -> Digest {
-    let mut hasher = Sha256Hasher(Sha256::new());
-    (MEANING, setup_version, limits).hash(&mut hasher);
-    hasher.0.update(text.as_bytes());
-    hasher.digest()
+    let mut head = Bytes(Vec::with_capacity(128));
+    (MEANING, setup_version, limits).hash(&mut head);
+    cut(Sha256::new().chain_update(head.0).chain_update(text))
 }
 
-/// `Hash` writes every field, with lengths and variants, so that no two orders write the same bytes.
-struct Sha256Hasher(Sha256);
-
-impl Sha256Hasher {
-    fn digest(self) -> Digest {
-        let hash = self.0.finalize();
-        let (digest, _) = hash.split_first_chunk().expect("SHA-256 has 32 bytes");
-        *digest
-    }
+/// 128 bits of a hash.
+fn cut(hash: Sha256) -> Digest {
+    let hash = hash.finalize();
+    let (digest, _) = hash.split_first_chunk().expect("SHA-256 has 32 bytes");
+    *digest
 }
 
-impl Hasher for Sha256Hasher {
+/// What `Hash` writes: every field, with lengths and variants, so that no two orders write the same bytes.
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.0.extend_from_slice(bytes);
     }
 
     fn finish(&self) -> u64 {

@@ -18,6 +18,7 @@ use super::report::{Report, Spent};
 use crate::domain::batch::Sent;
 use crate::store;
 use crate::store::looks::{self, Numbers, Stored};
+use crate::store::orders::{Digest, Keyed};
 use crate::store::references::Versions;
 use crate::store::{SET, copy};
 
@@ -121,15 +122,16 @@ impl<'a> Large<'_, 'a> {
         let Import { account_id, now, .. } = *self.quick.request;
         self.quick.make_neighbours(conn, &mut new).await?;
         let seen = self.look(conn, spent).await?;
-        let keyed = new.keyed();
-        let rows = spent.plan(|| copy::orders(account_id, &keyed))?;
-        copy::copy_orders(conn, rows).await?;
-        let rows = spent.plan(|| copy::lines(account_id, &keyed))?;
+        let encode = |keyed: &[Keyed<'_, '_>]| Ok((copy::orders(account_id, keyed)?, copy::lines(account_id, keyed)?));
+        let (orders, lines) = spent.plan(|| encode(&new.keyed())).map_err(Stopped::Store)?;
+        // Their rows are all that is needed of them: memory holds no more than the next set beside them.
+        new.orders = Vec::new();
+        copy::copy_orders(conn, orders).await?;
         let next = match seen {
             Some(seen) => Some(self.complete(conn, seen, spent).await?),
             None => None,
         };
-        let copying = copy::send_lines(conn, rows).await?;
+        let copying = copy::send_lines(conn, lines).await?;
         let next = next.map(|set| spent.plan(|| self.quick.decide(set))).transpose();
         copying.finish().await?;
         store::outbox::write(conn, account_id, &[&new.events], now).await?;
@@ -158,20 +160,22 @@ impl<'a> Large<'_, 'a> {
         let mut keys: Vec<&str> = sent.iter().filter_map(|sent| sent.external_id).collect();
         keys.sort_unstable();
         keys.dedup();
-        let stored = self.stored(conn, &keys).await?;
-        let mut others = Vec::new();
-        let same = spent.plan(|| {
-            let check = |(index, sent): (usize, &Sent<'_>)| {
-                let known = sent.external_id.and_then(|id| stored.get(id));
-                let digest = self.quick.checks.digest(sent);
-                let same = known.filter(|known| known.sent_digest.as_deref() == Some(&digest[..]));
-                if same.is_none() {
-                    others.push(Wanted { index: first + index, sent: digest });
-                }
-                same.map(|known| known.id)
-            };
-            sent.iter().enumerate().map(check).collect()
+        let checks = self.quick.checks;
+        // The second is done while the database is at work on the first.
+        let (stored, digests) = tokio::join!(self.stored(conn, &keys), async {
+            spent.plan(|| sent.iter().map(|sent| checks.digest(sent)).collect::<Vec<_>>())
         });
+        let stored = stored?;
+        let mut others = Vec::new();
+        let check = |((index, sent), digest): ((usize, &Sent<'_>), Digest)| {
+            let known = sent.external_id.and_then(|id| stored.get(id));
+            let same = known.filter(|known| known.sent_digest.as_deref() == Some(&digest[..]));
+            if same.is_none() {
+                others.push(Wanted { index: first + index, sent: digest });
+            }
+            same.map(|known| known.id)
+        };
+        let same = sent.iter().enumerate().zip(digests).map(check).collect();
         if !others.is_empty() {
             self.decoder.wanted.send(others).expect("the thread lives as long as it may be told what to decode");
         }

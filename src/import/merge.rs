@@ -11,7 +11,7 @@ use crate::config::Limits;
 use crate::domain::custom_fields::Definition;
 use crate::domain::line_statuses::DEFAULT_LINE_STATUS;
 use crate::domain::orders::{Line, LineState, LinesMode, OrderState, Values};
-use crate::domain::place::Place;
+use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};
 
 /// What all orders of a request are merged by.
@@ -32,7 +32,8 @@ pub(super) fn merge<'a>(
     rules: &Rules<'_>,
 ) -> Result<OrderState<'a>, Rejection> {
     let order = &ready.order;
-    let place = Place::order(ready.index);
+    let data = Trail::Field(&Trail::Root, "data");
+    let place = Trail::Item(&data, ready.index);
     let custom_fields =
         values(&ready.custom, stored.map(|s| &s.custom_fields), &rules.fields.order, rules.limits, &place)?;
     let lines = lines(ready, stored, rules, &place)?;
@@ -63,8 +64,9 @@ fn lines<'a>(
     ready: &Ready<'a>,
     stored: Option<&OrderState<'a>>,
     rules: &Rules<'_>,
-    place: &Place,
+    place: &Trail<'_>,
 ) -> Result<Vec<LineState<'a>>, Rejection> {
+    let list = Trail::Field(place, "lines");
     let stored_lines = stored.map(|s| s.lines.as_slice()).unwrap_or_default();
     let stored_by_id: HashMap<&str, usize> =
         stored_lines.iter().enumerate().map(|(at, line)| (&*line.external_id, at)).collect();
@@ -73,9 +75,8 @@ fn lines<'a>(
         if keeps { stored_lines.to_vec() } else { Vec::with_capacity(ready.order.lines.len()) };
     for (number, line) in ready.order.lines.iter().enumerate() {
         let before = stored_by_id.get(&*line.external_id).copied();
-        let after = merge_line(line, &ready.line_custom[number], before.map(|at| &stored_lines[at]), rules, || {
-            place.clone().field("lines").item(number)
-        })?;
+        let stored = before.map(|at| &stored_lines[at]);
+        let after = merge_line(line, &ready.line_custom[number], stored, rules, &Trail::Item(&list, number))?;
         match before {
             Some(at) if keeps => merged[at] = after,
             _ => merged.push(after),
@@ -83,7 +84,7 @@ fn lines<'a>(
     }
     if merged.len() > rules.limits.max_lines {
         let problem = Problem::TooMany { things: "lines", limit: rules.limits.max_lines, sent: Some(merged.len()) };
-        return Err(Rejection::new(place.clone().field("lines"), problem));
+        return Err(Rejection::new(place.place().field("lines"), problem));
     }
     Ok(merged)
 }
@@ -93,9 +94,9 @@ fn merge_line<'a>(
     custom: &Converted<'a>,
     stored: Option<&LineState<'a>>,
     rules: &Rules<'_>,
-    place: impl Fn() -> Place,
+    place: &Trail<'_>,
 ) -> Result<LineState<'a>, Rejection> {
-    let custom_fields = values(custom, stored.map(|s| &s.custom_fields), &rules.fields.line, rules.limits, &place())?;
+    let custom_fields = values(custom, stored.map(|s| &s.custom_fields), &rules.fields.line, rules.limits, place)?;
     let default_status = || Cow::Borrowed(DEFAULT_LINE_STATUS);
     let mut merged = LineState {
         external_id: line.external_id.clone(),
@@ -120,7 +121,7 @@ fn values<'a>(
     stored: Option<&Values<'a>>,
     definitions: &BTreeMap<String, Definition>,
     limits: &Limits,
-    place: &Place,
+    place: &Trail<'_>,
 ) -> Result<Values<'a>, Rejection> {
     let mut values = stored.cloned().unwrap_or_default();
     for (key, value) in sent {
@@ -138,7 +139,7 @@ fn values<'a>(
             if let Some(default) = &definition.default {
                 values.insert(Cow::Owned(definition.external_id.clone()), default.clone())
             } else {
-                let place = place.clone().field("custom_fields").field(&definition.external_id);
+                let place = place.place().field("custom_fields").field(&definition.external_id);
                 return Err(Rejection::new(place, Problem::Required));
             };
         }
@@ -146,7 +147,7 @@ fn values<'a>(
     if values.len() > limits.max_custom_values {
         let problem =
             Problem::TooMany { things: "custom values", limit: limits.max_custom_values, sent: Some(values.len()) };
-        return Err(Rejection::new(place.clone().field("custom_fields"), problem));
+        return Err(Rejection::new(place.place().field("custom_fields"), problem));
     }
     Ok(values)
 }

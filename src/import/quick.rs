@@ -271,7 +271,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         self.answers.note(outcomes);
         let (mut changed, same): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.after.is_some());
         changed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        create_stubs(conn, account_id, &changed, &later).await?;
+        create_stubs(conn, account_id, &changed, &later, &self.checks.setup.neighbours).await?;
         write(conn, account_id, &same, &changed, later.len(), self.request.now).await?;
         for group in same.iter().chain(&changed) {
             let made_here = self.taken.get(&group.key).is_some_and(|made| *made);

@@ -66,12 +66,15 @@ pub fn pool(options: PgConnectOptions, settings: &Settings) -> PgPool {
         .after_connect(move |conn, _| {
             let lock_timeout = lock_timeout.clone();
             Box::pin(async move {
-                // A plan is kept for a connection's life, and one made while a table was small reads all of
-                // it, even when it is large: every statement goes by keys, so say so.
+                // Every statement goes by keys, however large its arrays and its tables are: so one plan is kept
+                // for a connection's life, and it must not be one that reads all of a table that was small when
+                // it was made. Compiling it would take longer than running it.
                 sqlx::query!(
                     "-- connection.settings
                     select set_config('lock_timeout', $1, false) as lock_timeout,
-                        set_config('enable_seqscan', 'off', false) as enable_seqscan",
+                        set_config('enable_seqscan', 'off', false) as enable_seqscan,
+                        set_config('plan_cache_mode', 'force_generic_plan', false) as plan_cache_mode,
+                        set_config('jit', 'off', false) as jit",
                     lock_timeout
                 )
                 .fetch_one(conn)

@@ -265,7 +265,7 @@ impl<'n, 'a> Fields<'n, 'a> {
 
     /// The keys and values of an object with free keys, in the order of the document, repeated ones included.
     pub fn free(&self) -> impl Iterator<Item = (&'n Text<'a>, &'n Node<'a>)> {
-        self.entries.iter().map(|entry| (entry.free_key.as_ref().unwrap_or(&entry.key), &entry.node))
+        self.entries.iter().map(|entry| (entry.free_key.as_deref().unwrap_or(&entry.key), &entry.node))
     }
 
     /// Custom values, by the external id of their field.

@@ -75,6 +75,8 @@ struct Reader<'a> {
 struct RawString<'a> {
     raw: &'a str,
     escaped: bool,
+    /// It holds nothing above U+CFFF and no escape: it can be stored as it is.
+    plain: bool,
 }
 
 impl<'a> RawString<'a> {
@@ -83,6 +85,9 @@ impl<'a> RawString<'a> {
     }
 
     fn text(self) -> Text<'a> {
+        if self.plain {
+            return Text::Good(Cow::Borrowed(self.raw));
+        }
         if !self.escaped {
             return Text::checked(Cow::Borrowed(self.raw));
         }
@@ -260,7 +265,8 @@ impl<'a> Reader<'a> {
         *left -= 1;
         match self.peek() {
             Some(b'{') => {
-                let mut entries = Vec::new();
+                // An order has more than a dozen fields.
+                let mut entries = Vec::with_capacity(16);
                 self.members(0, |reader, key| {
                     let node = reader.node(left)?;
                     entries.push(Entry { key: key.text(), free_key: None, node });
@@ -287,19 +293,25 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<RawString<'a>, Malformed> {
         self.at += 1;
         let start = self.at;
-        let mut escaped = false;
+        let (mut escaped, mut plain) = (false, true);
         loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            let is_common = |b: &u8| matches!(b, b' '..=b'!' | b'#'..=b'[' | b']'..=0xec);
+            self.at += rest.iter().position(|b| !is_common(b)).unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(RawString { raw: &self.text[start..self.at - 1], escaped });
+                    return Ok(RawString { raw: &self.text[start..self.at - 1], escaped, plain });
                 }
                 Some(b'\\') => {
-                    escaped = true;
+                    (escaped, plain) = (true, false);
                     self.escape()?;
                 }
                 None | Some(0..b' ') => return Err(self.expected("a character of a string")),
-                Some(_) => self.at += 1,
+                Some(_) => {
+                    plain = false;
+                    self.at += 1;
+                }
             }
         }
     }

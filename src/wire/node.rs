@@ -44,7 +44,7 @@ pub struct Entry<'a> {
     /// Its key.
     pub key: Text<'a>,
     /// The key that `<field external_id="…">` stands for, where keys are free.
-    pub free_key: Option<Text<'a>>,
+    pub free_key: Option<Box<Text<'a>>>,
     /// Its value.
     pub node: Node<'a>,
 }
