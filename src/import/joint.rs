@@ -87,13 +87,13 @@ impl Drop for Turn {
 
 /// Imports an order that came alone, maybe together with others. `None`: it has to go alone.
 pub(super) async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>) -> Option<Report<'a>> {
-    let (Posted::Together { decode, announce }, [sent]) = (request.posted, request.orders) else { return None };
-    if sent.text.len() > MAX_BYTES {
+    let (Posted::Together { decode, announce }, [order]) = (request.posted, request.orders) else { return None };
+    if order.text.len() > MAX_BYTES {
         return None;
     }
     let mine = Joined {
-        text: sent.text.to_owned(),
-        external_id: sent.external_id.map(str::to_owned),
+        text: order.text.to_owned(),
+        external_id: order.external_id.map(str::to_owned),
         decode,
         announce,
         tokens_version: request.tokens_version,

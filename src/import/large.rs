@@ -43,16 +43,16 @@ pub(super) async fn try_once<'a>(
     let report = block_in_place(|| {
         std::thread::scope(|scope| {
             let (wanted, wanted_there) = std::sync::mpsc::channel::<Vec<Wanted>>();
-            let (decoded_there, decoded) = mpsc::unbounded_channel();
+            let (decoded_there, candidates) = mpsc::unbounded_channel();
             scope.spawn(move || {
                 for wanted in wanted_there {
                     let start = Instant::now();
-                    let candidates = wanted.iter().map(|wanted| wanted.decode(request, checks)).collect();
+                    let decoded = wanted.iter().map(|wanted| wanted.decode(request, checks)).collect();
                     // The other side may have given up.
-                    let _ = decoded_there.send((candidates, start.elapsed()));
+                    let _ = decoded_there.send((decoded, start.elapsed()));
                 }
             });
-            let decoder = Decoder { wanted, decoded };
+            let decoder = Decoder { wanted, candidates };
             let quick = Quick::new(request, checks);
             let large = Large { quick, decoder, is_local: imports.is_local, versions, next: 0, by_range: true };
             Handle::current().block_on(large.run(transaction, spent))
@@ -64,7 +64,7 @@ pub(super) async fn try_once<'a>(
 /// A thread that decodes what it is told; with the time that it took.
 struct Decoder<'a> {
     wanted: Sender<Vec<Wanted>>,
-    decoded: UnboundedReceiver<(Vec<Candidate<'a>>, Duration)>,
+    candidates: UnboundedReceiver<(Vec<Candidate<'a>>, Duration)>,
 }
 
 /// A set of orders: those that were sent like this before are known, the others are being decoded.
@@ -156,26 +156,26 @@ impl<'a> Large<'_, 'a> {
             return Ok(None);
         }
         self.next = if first == 0 && all > SET { FIRST_SET } else { all.min(first + SET) };
-        let sent = &self.quick.request.orders[first..self.next];
-        let mut keys: Vec<&str> = sent.iter().filter_map(|sent| sent.external_id).collect();
+        let orders = &self.quick.request.orders[first..self.next];
+        let mut keys: Vec<&str> = orders.iter().filter_map(|order| order.external_id).collect();
         keys.sort_unstable();
         keys.dedup();
         let checks = self.quick.checks;
         // The second is done while the database is at work on the first.
         let (stored, digests) = tokio::join!(self.stored(conn, &keys), async {
-            spent.plan(|| sent.iter().map(|sent| checks.digest(sent)).collect::<Vec<_>>())
+            spent.plan(|| orders.iter().map(|order| checks.digest(order)).collect::<Vec<_>>())
         });
         let stored = stored?;
         let mut others = Vec::new();
-        let check = |((index, sent), digest): ((usize, &Sent<'_>), Digest)| {
-            let known = sent.external_id.and_then(|id| stored.get(id));
+        let check = |((index, order), digest): ((usize, &Sent<'_>), Digest)| {
+            let known = order.external_id.and_then(|id| stored.get(id));
             let same = known.filter(|known| known.sent_digest.as_deref() == Some(&digest[..]));
             if same.is_none() {
                 others.push(Wanted { index: first + index, sent: digest });
             }
             same.map(|known| known.id)
         };
-        let same = sent.iter().enumerate().zip(digests).map(check).collect();
+        let same = orders.iter().enumerate().zip(digests).map(check).collect();
         if !others.is_empty() {
             self.decoder.wanted.send(others).expect("the thread lives as long as it may be told what to decode");
         }
@@ -204,10 +204,10 @@ impl<'a> Large<'_, 'a> {
         spent: &mut Spent,
     ) -> Result<Complete<'a>, Stopped> {
         let Seen { first, same, mut stored } = seen;
-        let (account_id, sent) = (self.quick.request.account_id, self.next - first);
+        let (account_id, count) = (self.quick.request.account_id, self.next - first);
         let mut candidates = Vec::new();
         if same.contains(&None) {
-            let (decoded, time) = self.decoder.decoded.recv().await.expect("every order that was sent comes back");
+            let (decoded, time) = self.decoder.candidates.recv().await.expect("every order that was sent comes back");
             candidates = decoded;
             spent.decode += time;
         }
@@ -223,7 +223,7 @@ impl<'a> Large<'_, 'a> {
             stored.extend(looks::by_key(conn, account_id, &missed).await?);
         }
         let differs = |ready: &&Ready<'_>| !is_known(&stored, ready);
-        self.quick.customers.look(conn, account_id, ready(&candidates).filter(differs), sent).await?;
+        self.quick.customers.look(conn, account_id, ready(&candidates).filter(differs), count).await?;
         let orders = ready(&candidates).filter(|ready| !stored.contains_key(&*ready.order.external_id)).count();
         let profiles = ready(&candidates).filter(differs).filter(|ready| self.quick.customers.misses(ready)).count();
         let numbers = match orders + profiles {

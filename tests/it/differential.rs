@@ -13,6 +13,7 @@ use crate::support::tree::{Tree, object, text};
 
 const WORKERS: u64 = 4;
 const REQUESTS_EACH: usize = 2_500;
+const LARGE_REQUESTS: usize = 30;
 
 /// A small generator of numbers, the same in every run.
 struct Random(u64);
@@ -226,6 +227,70 @@ fn definition(random: &mut Random) -> Tree {
 }
 
 fn request(random: &mut Random) -> Tree {
+    let count = 1 + random.below(3);
+    let orders = (0..count).map(|_| order(random)).collect();
+    request_of(random, orders)
+}
+
+/// Enough orders that they are looked for, decoded and copied set by set: with ids of their own mostly, in ascending
+/// order or scattered; most of them good.
+fn large_request(random: &mut Random) -> Tree {
+    let (count, ascending) = (150 + random.below(150), random.one_in(2));
+    // Few ids are mostly stored before, many are mostly new.
+    let ids = if random.one_in(2) { 800 } else { 1_000_000 };
+    let base = random.below(ids);
+    let numbered = |place| {
+        if random.one_in(100) {
+            return order(random);
+        }
+        let number = if ascending && !random.one_in(40) { base + place } else { random.below(ids) };
+        good_order(random, number)
+    };
+    let orders = (0..count).map(numbered).collect();
+    request_of(random, orders)
+}
+
+fn good_order(random: &mut Random, number: usize) -> Tree {
+    let mut order = crate::support::tree::order(format!("{number:07}"), 1 + random.below(3), 1 + random.below(2));
+    let mut some = |key: &str, good: &[&str]| {
+        if random.one_in(3) {
+            order.set(key, text(random.pick(good)));
+        }
+    };
+    some("email", &["a@x.com", "B@X.com ", "c@x.com", "d@x.com", "é😀@x.com"]);
+    some("endpoint", &["website", "shop", "other"]);
+    some("status", &["paid", "packed", "delivered"]);
+    some("total_price", AMOUNTS);
+    some("currency", &["eur", "RUB"]);
+    some("delivery_cost", AMOUNTS);
+    some("create_time", TIMES);
+    some("update_time", TIMES);
+    some("region", &["region_YnCrJj8Y1", ""]);
+    some("lines_mode", &["merge"]);
+    if random.one_in(3) {
+        order.set(
+            "tags",
+            Tree::List((0..random.below(4)).map(|_| text(random.pick(&["one", "a,b", "\"{é}\\"]))).collect()),
+        );
+    }
+    let line = order.at("lines").item(0);
+    let mut some = |key: &str, good: &[&str]| {
+        if random.one_in(3) {
+            line.set(key, text(random.pick(good)));
+        }
+    };
+    some("sku", &["s1", "s2", "s3"]);
+    some("status", &["delivered", "canceled"]);
+    some("base_price_per_item", AMOUNTS);
+    some("final_price_per_item", &["", "0.000001"]);
+    some("count", &["5", "2147483647"]);
+    if random.one_in(20) {
+        order.set("custom_fields", custom_values(random));
+    }
+    order
+}
+
+fn request_of(random: &mut Random, orders: Vec<Tree>) -> Tree {
     let mut fields = vec![("token".to_owned(), text(TOKEN)), ("detail".to_owned(), text("true"))];
     if random.one_in(8) {
         let count = 1 + random.below(2);
@@ -245,8 +310,7 @@ fn request(random: &mut Random) -> Tree {
     if random.one_in(6) {
         random.optional(&mut fields, "dry_run", &["true", "false"]);
     }
-    let count = 1 + random.below(3);
-    fields.push(("data".to_owned(), Tree::List((0..count).map(|_| order(random)).collect())));
+    fields.push(("data".to_owned(), Tree::List(orders)));
     Tree::Object(fields)
 }
 
@@ -288,14 +352,14 @@ fn renumbered(answer: &str, seen: &mut Vec<String>) -> String {
 }
 
 /// One server takes JSON and one XML; one of them goes the quick way and one the careful way.
-async fn compare(seed: u64, quick_json: bool) -> (usize, usize) {
+async fn compare(seed: u64, quick_json: bool, requests: usize, make: fn(&mut Random) -> Tree) -> (usize, usize) {
     let going = |quick| TestServer::with(Given { quick_imports: Some(quick), ..Given::default() });
     let (json, xml) = (going(quick_json).await, going(!quick_json).await);
     let shown = RefCell::new((Vec::new(), Vec::new()));
     let mut random = Random(seed);
     let (mut good, mut bad) = (0, 0);
-    for number in 0..REQUESTS_EACH {
-        let mut request = request(&mut random);
+    for number in 0..requests {
+        let mut request = make(&mut random);
         let both = async |request: &Tree| {
             let (of_json, of_xml) = (send(&json, "json", request).await, send(&xml, "xml", request).await);
             let (seen_json, seen_xml) = &mut *shown.borrow_mut();
@@ -341,7 +405,7 @@ async fn both_formats_and_both_ways_answer_and_store_the_same_for_ten_thousand_r
     let workers: Vec<_> = seeds
         .map(|seed| {
             let runtime = runtime.clone();
-            std::thread::spawn(move || runtime.block_on(compare(seed, seed % 2 == 0)))
+            std::thread::spawn(move || runtime.block_on(compare(seed, seed % 2 == 0, REQUESTS_EACH, request)))
         })
         .collect();
     let counts = tokio::task::block_in_place(|| {
@@ -350,4 +414,13 @@ async fn both_formats_and_both_ways_answer_and_store_the_same_for_ten_thousand_r
     let (good, bad) = counts.into_iter().fold((0, 0), |(good, bad), (g, b)| (good + g, bad + b));
     // The generator reaches both ends: enough of its orders are good, enough of its requests hold a bad one.
     assert!(good > 2_000 && bad > 2_000, "{good} good orders, {bad} bad requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_requests_answer_and_store_the_same_by_both_ways() {
+    for (seed, quick_json) in [(0x5eed, true), (0xfeed, false)] {
+        let compare = compare(seed, quick_json, LARGE_REQUESTS, large_request);
+        let (good, _) = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(compare));
+        assert!(good > 50 * LARGE_REQUESTS, "{good} good orders");
+    }
 }

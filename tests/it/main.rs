@@ -9,5 +9,6 @@ mod contention;
 mod differential;
 mod house;
 mod process;
+mod quick;
 mod support;
 mod transport;

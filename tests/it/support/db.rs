@@ -10,6 +10,7 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// A database of one test's own.
+#[derive(Clone)]
 pub(crate) struct TestDb {
     name: String,
     pub(crate) options: PgConnectOptions,
