@@ -19,6 +19,11 @@ use crate::error::Error;
 /// The header that carries a request id in both directions.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The header that tells how long a call's phases took.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// What a client sends in `Prefer` to get it.
+const TIMING_PREFERENCE: &str = "server-timing";
+
 /// Longest request id that is taken from a client, in characters.
 const MAX_REQUEST_ID_CHARS: usize = 64;
 
@@ -47,10 +52,15 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     request.extensions_mut().insert(Arc::clone(&line));
     let answering = Answering::of(request.uri(), request.headers());
     let tasks = app.tasks.clone();
+    let timing = app.settings.server_timing || asks_for_timing(&request);
     let call = tasks.spawn(async move {
         let mut response = next.run(request).await;
         if let Some(Panicked(text)) = response.extensions_mut().remove::<Panicked>() {
             response = Reply::from(Error::internal(text)).respond(&app, &line, answering.format(None, None));
+        }
+        let timing = if timing { line.server_timing() } else { None };
+        if let Some(timing) = timing.and_then(|timing| HeaderValue::from_str(&timing).ok()) {
+            response.headers_mut().insert(SERVER_TIMING, timing);
         }
         line.finish(response.status().as_u16());
         response
@@ -65,6 +75,12 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// True if the client asks how long its call takes.
+fn asks_for_timing(request: &Request) -> bool {
+    let preferences = request.headers().get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(TIMING_PREFERENCE))
 }
 
 /// Marks the answer of a call that panicked.

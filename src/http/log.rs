@@ -73,6 +73,25 @@ impl Line {
     }
 }
 
+impl Line {
+    /// How long the phases took so far, as `Server-Timing` writes it; `None` for a call that read no body.
+    pub(super) fn server_timing(&self) -> Option<String> {
+        let Phases { read, decode, plan, database, render } =
+            self.facts.lock().unwrap_or_else(PoisonError::into_inner).phases;
+        let total = self.start.elapsed();
+        let phases = [
+            ("read", read),
+            ("decode", decode),
+            ("plan", plan),
+            ("database", database),
+            ("render", render),
+            ("total", total),
+        ];
+        let entries = phases.map(|(name, time)| format!("{name};dur={}", ms(time)));
+        (!read.is_zero()).then(|| entries.join(", "))
+    }
+}
+
 /// Milliseconds with three digits.
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0

@@ -451,3 +451,22 @@ async fn bodies_that_are_no_document_are_refused_in_both_formats() {
     }
     assert_eq!(server.db.text("select count(*) from orders").await, "0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_tells_how_long_its_phases_took_if_it_is_asked_to() {
+    let always = ordergate::config::Given { server_timing: Some(true), ..Default::default() };
+    let (server, telling) = (TestServer::start().await, TestServer::with(always).await);
+    let timing = async |server: &TestServer, prefer: &str| {
+        let body = call(vec![order(1, 1, 1)]).render("json");
+        let request =
+            server.post(IMPORT).header("content-type", "application/json").header("prefer", prefer).body(body);
+        let response = request.send().await.expect("an answer");
+        response.headers().get("server-timing").map(|value| value.to_str().expect("text").to_owned())
+    };
+    assert_eq!(timing(&server, "respond-async").await, None);
+    for told in [timing(&server, "wait=10, Server-Timing").await, timing(&telling, "").await] {
+        let told = told.expect("a header");
+        let names: Vec<_> = told.split(", ").filter_map(|entry| Some(entry.split_once(";dur=")?.0)).collect();
+        assert_eq!(names, ["read", "decode", "plan", "database", "render", "total"], "{told}");
+    }
+}
