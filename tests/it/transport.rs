@@ -457,7 +457,7 @@ async fn an_answer_tells_how_long_its_phases_took_if_it_is_asked_to() {
     let always = ordergate::config::Given { server_timing: Some(true), ..Default::default() };
     let (server, telling) = (TestServer::start().await, TestServer::with(always).await);
     let timing = async |server: &TestServer, prefer: &str| {
-        let body = call(vec![order(1, 1, 1)]).render("json");
+        let body = crate::support::tree::call(vec![crate::support::tree::order(1, 1, 1)]).render("json");
         let request =
             server.post(IMPORT).header("content-type", "application/json").header("prefer", prefer).body(body);
         let response = request.send().await.expect("an answer");
