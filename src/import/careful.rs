@@ -21,7 +21,8 @@ use crate::domain::batch::{Decoded, OnError};
 use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
 use crate::store;
-use crate::store::orders::{Keyed, PlacedLine};
+use crate::store::order_lines::PlacedLine;
+use crate::store::orders::Keyed;
 
 /// Runs the whole in one transaction.
 pub(super) async fn try_once<'a>(
@@ -281,8 +282,8 @@ pub(super) async fn write(
     }
     store::orders::renew_digests(conn, account_id, &known).await?;
     store::orders::update(conn, account_id, &updated).await?;
-    store::orders::delete_lines(conn, account_id, &gone, orders).await?;
-    store::orders::write_lines(conn, account_id, &lines, orders).await?;
+    store::order_lines::delete(conn, account_id, &gone, orders).await?;
+    store::order_lines::write(conn, account_id, &lines, orders).await?;
     let packs: Vec<String> = store::sets(&events, orders)
         .map(|events| {
             let mut pack = Pack::default();

@@ -73,6 +73,8 @@ struct Seen {
     /// The internal id of each that is the same, in order; `None` for each that is being decoded.
     same: Vec<Option<i64>>,
     stored: Stored,
+    /// The last of the others, which are decoded here.
+    here: Vec<Wanted>,
 }
 
 /// One run.
@@ -176,10 +178,10 @@ impl<'a> Large<'_, 'a> {
             same.map(|known| known.id)
         };
         let same = orders.iter().enumerate().zip(digests).map(check).collect();
-        if !others.is_empty() {
-            self.decoder.wanted.send(others).expect("the thread lives as long as it may be told what to decode");
-        }
-        Ok(Some(Seen { first, same, stored }))
+        // The database waits for the first set: both decode.
+        let here = if first == 0 { others.split_off(others.len() / 2) } else { Vec::new() };
+        self.decoder.wanted.send(others).expect("the thread lives as long as it may be told what to decode");
+        Ok(Some(Seen { first, same, stored, here }))
     }
 
     /// The stored orders of those external ids, which are sorted; and maybe others.
@@ -203,14 +205,14 @@ impl<'a> Large<'_, 'a> {
         seen: Seen,
         spent: &mut Spent,
     ) -> Result<Complete<'a>, Stopped> {
-        let Seen { first, same, mut stored } = seen;
+        let Seen { first, same, mut stored, here } = seen;
         let (account_id, count) = (self.quick.request.account_id, self.next - first);
-        let mut candidates = Vec::new();
-        if same.contains(&None) {
-            let (decoded, time) = self.decoder.candidates.recv().await.expect("every order that was sent comes back");
-            candidates = decoded;
-            spent.decode += time;
-        }
+        let Quick { request, checks, .. } = self.quick;
+        let last = spent.decode(|| here.iter().map(|wanted| wanted.decode(request, checks)).collect::<Vec<_>>());
+        let (mut candidates, time) =
+            self.decoder.candidates.recv().await.expect("every order that was sent comes back");
+        candidates.extend(last);
+        spent.decode += time;
         Catalogue::check_all(conn, account_id, self.quick.checks.setup, &mut candidates).await?;
         // An external id that was sent with escapes, or with blanks around it, was not looked for.
         let was_looked_for =

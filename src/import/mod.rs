@@ -1,9 +1,9 @@
 //! The use case: one transaction that imports a batch of orders.
 //!
-//! `orders` chooses the way: a `quick` one for what is unchanged or new, of a `small` or a `large` request, or the
-//! `careful` one for everything. What to store, what
-//! to announce and what to answer is decided by `check`, `customers`, `plan`, `merge` and `changes`, which are
-//! pure. `setup` keeps what accounts have. Never enters: HTTP, formats, SQL.
+//! `orders` chooses the way: one of the quick ones (`joint` and `small` for one order or a few, `large` for many; they
+//! share `quick`), or the `careful` one for what they cannot decide alone. What to store, what to announce and what to
+//! answer is decided by `check`, `customers`, `plan`, `merge` and `changes`, which are pure. `setup` keeps what accounts
+//! have, `digest` tells what was sent before. Never enters: HTTP, formats, SQL.
 
 mod careful;
 mod changes;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use sqlx::PgConnection;
 
@@ -110,8 +111,10 @@ pub(super) struct Quick<'r, 'a> {
     pub checks: Checks<'r>,
     answers: Answers<'a>,
     pub customers: Customers<'r>,
-    /// The keys that the request makes (true) or changes: what it says of them next comes later, too.
-    taken: HashMap<Cow<'a, str>, bool>,
+    /// The keys that the request makes (true) or changes, by their hashes: what it says of them next comes later,
+    /// too. Two keys of one hash only make the second one take the longer way.
+    taken: HashMap<u64, bool>,
+    hasher: RandomState,
     /// Orders that are decided after the others, since they need what is stored.
     pub later: Vec<Ready<'a>>,
     products: HashSet<Cow<'a, str>>,
@@ -121,8 +124,13 @@ pub(super) struct Quick<'r, 'a> {
 impl<'r, 'a> Quick<'r, 'a> {
     pub(super) fn new(request: &'r Import<'r, 'a>, checks: Checks<'r>) -> Self {
         let customers = Customers::new(checks.setup);
-        let (answers, taken, later, products, skus) = Default::default();
-        Quick { request, checks, answers, customers, taken, later, products, skus }
+        let (taken, hasher, later, products, skus) = Default::default();
+        let answers = Answers::of(request.orders.len());
+        Quick { request, checks, answers, customers, taken, hasher, later, products, skus }
+    }
+
+    fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     fn rules(&self) -> Rules<'r> {
@@ -137,7 +145,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         let mut candidates = candidates.into_iter();
         for (sent, same) in self.request.orders[first..].iter().zip(same) {
             let (external_id, decided) = match (same, sent.external_id) {
-                (Some(id), Some(external_id)) if !self.taken.contains_key(external_id) => {
+                (Some(id), Some(external_id)) if !self.taken.contains_key(&self.hash(external_id)) => {
                     (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))))
                 }
                 (Some(_), _) => return Err(AGAIN),
@@ -167,7 +175,8 @@ impl<'r, 'a> Quick<'r, 'a> {
         events: &mut Pack,
     ) -> Result<Result<(Outcome, Option<i64>), Rejection>, Stopped> {
         let key = &ready.order.external_id;
-        let taken = self.taken.contains_key(key);
+        let hash = self.hash(key);
+        let taken = self.taken.contains_key(&hash);
         let known = stored.get(&**key);
         if let Some(known) = known.filter(|_| is_known(stored, &ready)) {
             return if taken { Err(AGAIN) } else { Ok(Ok((Outcome::Unchanged, Some(known.id)))) };
@@ -201,7 +210,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         ready.profile = Some(found.profile);
         self.customers.keep(ready.database, found);
         self.name_catalogue(&ready.order, is_new.then_some(new))?;
-        self.taken.entry(ready.order.external_id.clone()).or_insert(is_new);
+        self.taken.entry(hash).or_insert(is_new);
         if is_new {
             return Ok(Ok((Outcome::Created, id)));
         }
@@ -274,7 +283,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         create_stubs(conn, account_id, &changed, &later, &self.checks.setup.neighbours).await?;
         write(conn, account_id, &same, &changed, later.len(), self.request.now).await?;
         for group in same.iter().chain(&changed) {
-            let made_here = self.taken.get(&group.key).is_some_and(|made| *made);
+            let made_here = self.taken.get(&self.hash(&group.key)).is_some_and(|made| *made);
             note_id(&mut self.answers, group, &later, self.request.head.dry_run && made_here);
         }
         Ok(())

@@ -71,6 +71,11 @@ pub(super) struct Answers<'a> {
 }
 
 impl<'a> Answers<'a> {
+    /// Answers to so many orders, none of them given yet.
+    pub(super) fn of(orders: usize) -> Self {
+        Answers { items: Vec::with_capacity(orders) }
+    }
+
     /// Answers to the next order; every order gets its outcome: its refusal, or what is decided later.
     pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>) {
         self.items.push(Item { external_id, outcome, id });

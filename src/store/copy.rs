@@ -5,7 +5,8 @@ use sqlx::encode::{Encode, IsNull};
 use sqlx::postgres::{PgArgumentBuffer, PgCopyIn};
 use sqlx::{PgConnection, Postgres};
 
-use super::orders::{Keyed, PlacedLine};
+use super::order_lines::PlacedLine;
+use super::orders::Keyed;
 use super::{Error, Result, custom_values};
 use crate::domain::orders::Values;
 

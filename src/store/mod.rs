@@ -11,6 +11,7 @@ pub mod copy;
 pub mod custom_values;
 pub mod definitions;
 pub mod looks;
+pub mod order_lines;
 pub mod orders;
 pub mod outbox;
 pub mod profiles;

@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::order_lines::{self, PlacedLine};
 use super::references::Versions;
-use super::{Error, Result, SET, custom_values, sets};
+use super::{Error, Result, SET, custom_values};
 use crate::domain::orders::{LineState, OrderState, StoredOrder};
 
 /// Separates tags on their way to the database: no text that is stored can hold it.
@@ -372,7 +373,7 @@ pub async fn create(
     versions: Versions,
 ) -> Result<bool> {
     let columns = Columns::of(orders);
-    let lines = LineColumns::of(orders.iter().flat_map(|keyed| PlacedLine::all(keyed.order)));
+    let lines = order_lines::Columns::of(orders.iter().flat_map(|keyed| PlacedLine::all(keyed.order)));
     let done = sqlx::query!(
         "-- orders.create
         with current as (
@@ -434,130 +435,4 @@ pub async fn create(
     .await?;
     // Every order has a line.
     Ok(orders.is_empty() || done.rows_affected() > 0)
-}
-
-/// A line with its order's internal id and its place, on its way to the database.
-#[derive(Debug, Clone, Copy)]
-pub struct PlacedLine<'s, 'a> {
-    /// The order.
-    pub order_id: i64,
-    /// From 0.
-    pub position: i32,
-    /// The line.
-    pub line: &'s LineState<'a>,
-}
-
-impl<'s, 'a> PlacedLine<'s, 'a> {
-    /// All lines of an order.
-    pub fn all(order: &'s StoredOrder<'a>) -> impl Iterator<Item = Self> {
-        let places = 0_i32..;
-        order.state.lines.iter().zip(places).map(|(line, position)| PlacedLine { order_id: order.id, position, line })
-    }
-}
-
-/// Lines, as columns.
-#[derive(Default)]
-struct LineColumns<'s> {
-    order_ids: Vec<i64>,
-    positions: Vec<i32>,
-    external_ids: Vec<&'s str>,
-    products: Vec<Option<&'s str>>,
-    skus: Vec<Option<&'s str>>,
-    statuses: Vec<&'s str>,
-    base_prices: Vec<Option<Decimal>>,
-    min_prices: Vec<Option<Decimal>>,
-    final_prices: Vec<Option<Decimal>>,
-    counts: Vec<i32>,
-    custom_fields: Vec<Json>,
-}
-
-impl<'s> LineColumns<'s> {
-    fn of<'a: 's>(lines: impl Iterator<Item = PlacedLine<'s, 'a>>) -> Self {
-        let mut columns = LineColumns::default();
-        for PlacedLine { order_id, position, line } in lines {
-            columns.order_ids.push(order_id);
-            columns.positions.push(position);
-            columns.external_ids.push(&line.external_id);
-            columns.products.push(line.product.as_deref());
-            columns.skus.push(line.sku.as_deref());
-            columns.statuses.push(&line.status);
-            columns.base_prices.push(line.base_price_per_item);
-            columns.min_prices.push(line.min_price_per_item);
-            columns.final_prices.push(line.final_price_per_item);
-            columns.counts.push(line.count);
-            columns.custom_fields.push(custom_values::object(&line.custom_fields));
-        }
-        columns
-    }
-}
-
-/// Inserts lines of new orders and inserts or replaces lines of locked ones, of so many orders.
-///
-/// # Errors
-/// The database failed.
-pub async fn write_lines(
-    conn: &mut PgConnection,
-    account_id: i64,
-    lines: &[PlacedLine<'_, '_>],
-    orders: usize,
-) -> Result<()> {
-    for lines in sets(lines, orders) {
-        let columns = LineColumns::of(lines.iter().copied());
-        sqlx::query!(
-            "-- order_lines.write
-            insert into order_lines (account_id, order_id, position, external_id, product, sku, status,
-                base_price_per_item, min_price_per_item, final_price_per_item, count, custom_fields)
-            select $1, * from unnest($2::bigint[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[],
-                $8::numeric[], $9::numeric[], $10::numeric[], $11::int[], $12::jsonb[])
-            on conflict (account_id, order_id, external_id) do update set
-                position = excluded.position, product = excluded.product, sku = excluded.sku, status = excluded.status,
-                base_price_per_item = excluded.base_price_per_item, min_price_per_item = excluded.min_price_per_item,
-                final_price_per_item = excluded.final_price_per_item, count = excluded.count,
-                custom_fields = excluded.custom_fields",
-            account_id,
-            &columns.order_ids,
-            &columns.positions,
-            &columns.external_ids as &[&str],
-            &columns.products as &[Option<&str>],
-            &columns.skus as &[Option<&str>],
-            &columns.statuses as &[&str],
-            &columns.base_prices as &[Option<Decimal>],
-            &columns.min_prices as &[Option<Decimal>],
-            &columns.final_prices as &[Option<Decimal>],
-            &columns.counts,
-            &columns.custom_fields,
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
-    Ok(())
-}
-
-/// Deletes lines of so many locked orders, by order and external id. The locks keep the rows where they are.
-///
-/// # Errors
-/// The database failed.
-pub async fn delete_lines(
-    conn: &mut PgConnection,
-    account_id: i64,
-    lines: &[(i64, &str)],
-    orders: usize,
-) -> Result<()> {
-    for lines in sets(lines, orders) {
-        let order_ids: Vec<i64> = lines.iter().map(|(order_id, _)| *order_id).collect();
-        let external_ids: Vec<&str> = lines.iter().map(|(_, external_id)| *external_id).collect();
-        sqlx::query!(
-            "-- order_lines.delete
-            delete from order_lines where account_id = $1 and ctid = any (array(
-                select l.ctid from unnest($2::bigint[], $3::text[]) as k (order_id, external_id)
-                join lateral (select l.ctid from order_lines l where l.account_id = $1 and l.order_id = k.order_id
-                    and l.external_id = k.external_id offset 0) l on true))",
-            account_id,
-            &order_ids,
-            &external_ids as &[&str],
-        )
-        .execute(&mut *conn)
-        .await?;
-    }
-    Ok(())
 }

@@ -91,10 +91,14 @@ impl<'a> Document<'a> {
     /// # Errors
     /// The text is not well-formed, or nested too deep.
     pub fn split(format: Format, text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Self, Malformed> {
-        let fields = match format {
+        let mut fields = match format {
             Format::Json => super::json::split(text, wanted, max_depth)?,
             Format::Xml => super::xml::split(text, wanted, max_depth)?,
         };
+        // They live as long as the request.
+        for field in &mut fields {
+            field.items.shrink_to_fit();
+        }
         Ok(Document { format, fields })
     }
 
