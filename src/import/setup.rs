@@ -69,7 +69,7 @@ impl Setup {
 }
 
 /// Most neighbours of a kind that are kept for an account.
-const MAX_NEIGHBOURS: usize = 20_000;
+const MAX_NEIGHBOURS: usize = 10_000;
 
 /// Customers, products and SKUs that an account is known to have. None of them goes without the version counting
 /// on, so they need not be looked for again. Only what is committed gets here.
@@ -155,7 +155,7 @@ impl Identities {
 }
 
 /// Accounts whose setup is kept; a server with more of them forgets all and begins again.
-const MAX_ACCOUNTS: usize = 1_000;
+const MAX_ACCOUNTS: usize = 100;
 
 /// The setups that were read last, by account.
 #[derive(Debug, Default)]
