@@ -105,18 +105,10 @@ impl<'a> Large<'_, 'a> {
                 new = self.copy(conn, new, spent).await?;
             }
             self.quick.make_neighbours(conn, &mut new).await?;
-            self.create(conn, &new).await?;
+            self.quick.create(conn, &new, self.versions).await?;
             seen = self.look(conn, spent).await?;
         }
-        self.quick.decide_later(conn, spent).await?;
-        let answers = self.quick.answers()?;
-        if self.quick.request.head.dry_run {
-            transaction.rollback().await.map_err(store::Error::from)?;
-        } else {
-            transaction.commit().await.map_err(store::Error::from)?;
-            self.quick.remember();
-        }
-        Ok(answers.report(false))
+        self.quick.finish(transaction, spent).await
     }
 
     /// Copies a set of new orders in, and decides the next set meanwhile.
@@ -138,16 +130,6 @@ impl<'a> Large<'_, 'a> {
         copying.finish().await?;
         store::outbox::write(conn, account_id, &[&new.events], now).await?;
         Ok(next?.unwrap_or_default())
-    }
-
-    async fn create(&self, conn: &mut PgConnection, new: &New<'a>) -> Result<(), Stopped> {
-        if !new.orders.is_empty() {
-            let Import { account_id, now, .. } = *self.quick.request;
-            if !store::orders::create(conn, account_id, &new.keyed(), &new.events, now, self.versions).await? {
-                return Err(Stopped::Careful("the account's setup was changed"));
-            }
-        }
-        Ok(())
     }
 
     /// The next set of orders: those that were sent like this before are known by their texts, the others are

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::careful::{create_stubs, note_id, write};
 use super::changes::{self, Pack};
@@ -18,7 +18,7 @@ use super::customers::{Customers, Made};
 use super::merge::{Rules, merge};
 use super::orders::{Import, Stopped};
 use super::plan::{Plan, plan};
-use super::report::{Answers, Outcome, Spent};
+use super::report::{Answers, Outcome, Report, Spent};
 use crate::domain::batch::{Decoded, OnError};
 use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
@@ -26,6 +26,7 @@ use crate::store;
 use crate::store::SET;
 use crate::store::looks::{Numbers, Stored};
 use crate::store::orders::{Digest, Digests, Keyed};
+use crate::store::references::Versions;
 
 /// What was stored before the request holds no longer, and its customer was not looked for.
 const AGAIN: Stopped = Stopped::Careful("an order is sent as it is stored after it was sent otherwise");
@@ -257,8 +258,42 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(store::catalogue::create_sku_stubs(conn, account_id, &skus, SET).await?)
     }
 
+    /// Inserts the new orders of a set, if they were decided under the versions that still hold.
+    pub(super) async fn create(
+        &self,
+        conn: &mut PgConnection,
+        new: &New<'a>,
+        versions: Versions,
+    ) -> Result<(), Stopped> {
+        let Import { account_id, now, .. } = *self.request;
+        if new.orders.is_empty()
+            || store::orders::create(conn, account_id, &new.keyed(), &new.events, now, versions).await?
+        {
+            Ok(())
+        } else {
+            Err(Stopped::Careful("the account's setup was changed"))
+        }
+    }
+
+    /// Does what comes after the last set, and ends the transaction.
+    pub(super) async fn finish(
+        mut self,
+        mut transaction: Transaction<'static, Postgres>,
+        spent: &mut Spent,
+    ) -> Result<Report<'a>, Stopped> {
+        self.decide_later(&mut transaction, spent).await?;
+        let answers = self.answers()?;
+        if self.request.head.dry_run {
+            transaction.rollback().await.map_err(store::Error::from)?;
+        } else {
+            transaction.commit().await.map_err(store::Error::from)?;
+            self.remember();
+        }
+        Ok(answers.report(false))
+    }
+
     /// Locks, reads, decides and writes the orders that are stored otherwise than they were sent.
-    pub(super) async fn decide_later(&mut self, conn: &mut PgConnection, spent: &mut Spent) -> Result<(), Stopped> {
+    async fn decide_later(&mut self, conn: &mut PgConnection, spent: &mut Spent) -> Result<(), Stopped> {
         if self.later.is_empty() {
             return Ok(());
         }
@@ -298,7 +333,7 @@ impl<'r, 'a> Quick<'r, 'a> {
     }
 
     /// Remembers the products and SKUs that were made, after they were committed.
-    pub(super) fn remember(&self) {
+    fn remember(&self) {
         let made = self.skus.iter().filter(|(_, named)| named.made).map(|(id, _)| &**id);
         self.checks.setup.neighbours.keep_catalogue(self.products.iter().map(|id| &**id), made);
     }

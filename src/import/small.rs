@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 
 use super::careful::Catalogue;
 use super::check::Checks;
@@ -55,7 +55,7 @@ pub(super) async fn try_once<'a>(
     let new = spent.plan(|| quick.decide(complete))?;
     if quick.later.is_empty() && !new.needs_neighbours() && !request.head.dry_run {
         let answers = quick.answers()?;
-        create(&mut conn, request, &new, versions).await?;
+        quick.create(&mut conn, &new, versions).await?;
         return Ok(answers.report(false));
     }
     drop(conn);
@@ -75,7 +75,7 @@ async fn setup(imports: &Imports, request: &Import<'_, '_>) -> Result<Arc<Setup>
 /// Writes what takes more than one statement.
 async fn write<'a>(
     pool: &PgPool,
-    mut quick: Quick<'_, 'a>,
+    quick: Quick<'_, 'a>,
     mut new: New<'a>,
     versions: Versions,
     spent: &mut Spent,
@@ -87,29 +87,6 @@ async fn write<'a>(
         return Err(Stopped::Careful("the account's setup was changed"));
     }
     quick.make_neighbours(conn, &mut new).await?;
-    create(conn, request, &new, versions).await?;
-    quick.decide_later(conn, spent).await?;
-    let answers = quick.answers()?;
-    if request.head.dry_run {
-        transaction.rollback().await.map_err(store::Error::from)?;
-    } else {
-        transaction.commit().await.map_err(store::Error::from)?;
-        quick.remember();
-    }
-    Ok(answers.report(false))
-}
-
-async fn create(
-    conn: &mut PgConnection,
-    request: &Import<'_, '_>,
-    new: &New<'_>,
-    versions: Versions,
-) -> Result<(), Stopped> {
-    if new.orders.is_empty()
-        || store::orders::create(conn, request.account_id, &new.keyed(), &new.events, request.now, versions).await?
-    {
-        Ok(())
-    } else {
-        Err(Stopped::Careful("the account's setup was changed"))
-    }
+    quick.create(conn, &new, versions).await?;
+    quick.finish(transaction, spent).await
 }

@@ -42,12 +42,26 @@ impl Numbers {
     }
 }
 
+/// A stored order with its external id.
+struct Row {
+    external_id: String,
+    id: i64,
+    digest: Option<Vec<u8>>,
+    sent_digest: Option<Vec<u8>>,
+}
+
+fn stored(rows: Vec<Row>) -> Stored {
+    let known = |row: Row| Known { id: row.id, digest: row.digest, sent_digest: row.sent_digest };
+    rows.into_iter().map(|mut row| (std::mem::take(&mut row.external_id), known(row))).collect()
+}
+
 /// The stored ones of those orders.
 ///
 /// # Errors
 /// The database failed; so for all functions here.
 pub async fn by_key(conn: &mut PgConnection, account_id: i64, external_ids: &[&str]) -> Result<Stored> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "-- orders.look
         select o.external_id, o.id, o.digest, o.sent_digest from unnest($2::text[]) as k (external_id)
         join lateral (select external_id, id, digest, sent_digest from orders o
@@ -57,10 +71,7 @@ pub async fn by_key(conn: &mut PgConnection, account_id: i64, external_ids: &[&s
     )
     .fetch_all(conn)
     .await?;
-    let known = rows
-        .into_iter()
-        .map(|row| (row.external_id, Known { id: row.id, digest: row.digest, sent_digest: row.sent_digest }));
-    Ok(known.collect())
+    Ok(stored(rows))
 }
 
 /// The stored orders between two external ids, both included; `None` if there are more than `limit`. Where most of
@@ -75,7 +86,8 @@ pub async fn between(
     last: &str,
     limit: usize,
 ) -> Result<Option<Stored>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         "-- orders.look_between
         select external_id, id, digest, sent_digest from orders
         where account_id = $1 and external_id between $2 and $3 order by external_id limit $4",
@@ -86,13 +98,7 @@ pub async fn between(
     )
     .fetch_all(conn)
     .await?;
-    if rows.len() > limit {
-        return Ok(None);
-    }
-    let known = rows
-        .into_iter()
-        .map(|row| (row.external_id, Known { id: row.id, digest: row.digest, sent_digest: row.sent_digest }));
-    Ok(Some(known.collect()))
+    Ok((rows.len() <= limit).then(|| stored(rows)))
 }
 
 /// Numbers for so many orders and so many profiles.
