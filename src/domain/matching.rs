@@ -26,6 +26,23 @@ pub enum IdentityKind {
 }
 
 impl IdentityKind {
+    /// The kind of a name that is stored.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        use IdentityKind as Kind;
+        let kinds = [
+            Kind::ProfileId,
+            Kind::EmailProfile,
+            Kind::EmailSub,
+            Kind::PhoneProfile,
+            Kind::PhoneSub,
+            Kind::PushSub,
+            Kind::Custom,
+            Kind::CustomSub,
+        ];
+        kinds.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name that is stored.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -39,6 +56,33 @@ impl IdentityKind {
             IdentityKind::Custom => "custom",
             IdentityKind::CustomSub => "custom_sub",
         }
+    }
+}
+
+/// Some kinds of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IdentityKinds(u8);
+
+impl IdentityKinds {
+    /// Every kind.
+    pub const ALL: Self = IdentityKinds(u8::MAX);
+
+    /// True if this kind is one of them.
+    #[must_use]
+    pub fn contains(self, kind: IdentityKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        IdentityKinds(self.0 | others.0)
+    }
+}
+
+impl FromIterator<IdentityKind> for IdentityKinds {
+    fn from_iter<I: IntoIterator<Item = IdentityKind>>(kinds: I) -> Self {
+        IdentityKinds(kinds.into_iter().fold(0, |bits, kind| bits | (1 << kind as u8)))
     }
 }
 

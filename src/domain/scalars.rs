@@ -36,13 +36,19 @@ pub fn integer(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// A decimal number split into its sign, its digits without zeros at either end, and the power of ten
-/// that the last digit stands for.
+/// A decimal number: its sign, its digits without zeros at either end, and the power of ten that the last of them
+/// stands for.
+#[derive(Default)]
 struct Digits {
     negative: bool,
-    significant: String,
+    /// The digits as a number; no number, if they are more than [`MAX_DIGITS`].
+    significant: i128,
+    count: i64,
     exponent: i64,
 }
+
+/// More digits than a number has that is taken; 128 bits hold them.
+const MAX_DIGITS: i64 = 38;
 
 /// `-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?`
 fn digits(text: &str) -> Option<Digits> {
@@ -60,18 +66,28 @@ fn digits(text: &str) -> Option<Digits> {
         Some((_, "")) => return None,
         Some(parts) => parts,
     };
-    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+    if whole.is_empty() {
         return None;
     }
-    let all = format!("{whole}{fraction}");
-    let without_end = all.trim_end_matches('0');
-    let exponent = power - i64::try_from(fraction.len()).ok()? + i64::try_from(all.len() - without_end.len()).ok()?;
-    let significant = without_end.trim_start_matches('0').to_owned();
-    Some(if significant.is_empty() {
-        Digits { negative: false, significant, exponent: 0 }
-    } else {
-        Digits { negative, significant, exponent }
-    })
+    let mut digits = Digits { negative, ..Digits::default() };
+    // Zeros that count only if another digit follows.
+    let mut zeros = 0;
+    for byte in whole.bytes().chain(fraction.bytes()) {
+        match byte {
+            b'0' if digits.count > 0 => zeros += 1,
+            b'0' => {}
+            b'1'..=b'9' => {
+                (0..std::mem::take(&mut zeros)).for_each(|_| digits.push(0));
+                digits.push(byte - b'0');
+            }
+            _ => return None,
+        }
+    }
+    if digits.count == 0 {
+        return Some(Digits::default());
+    }
+    digits.exponent = power - i64::try_from(fraction.len()).ok()? + zeros;
+    Some(digits)
 }
 
 /// `[+-]?[0-9]{1,3}`
@@ -84,9 +100,16 @@ fn signed_power(text: &str) -> Option<i64> {
 }
 
 impl Digits {
+    fn push(&mut self, digit: u8) {
+        self.count += 1;
+        if self.count <= MAX_DIGITS {
+            self.significant = self.significant * 10 + i128::from(digit);
+        }
+    }
+
     /// Digits before the point, once expanded.
     fn whole_len(&self) -> i64 {
-        (i64::try_from(self.significant.len()).unwrap_or(i64::MAX) + self.exponent).max(0)
+        (self.count + self.exponent).max(0)
     }
 
     /// Digits after the point, once expanded.
@@ -96,10 +119,7 @@ impl Digits {
 
     /// The number, if it has no more than 28 digits; exact.
     fn decimal(&self) -> Option<Decimal> {
-        if self.significant.is_empty() {
-            return Some(Decimal::ZERO);
-        }
-        let mut mantissa: i128 = self.significant.parse().ok()?;
+        let mut mantissa = self.significant;
         if self.exponent > 0 {
             mantissa = mantissa.checked_mul(10_i128.checked_pow(u32::try_from(self.exponent).ok()?)?)?;
         }
@@ -175,8 +195,8 @@ fn fraction(text: &str) -> Option<(u32, &str)> {
     if !(1..=9).contains(&len) {
         return None;
     }
-    let micros = format!("{:0<6}", &rest[..len.min(6)]).parse().ok()?;
-    Some((micros, &rest[len..]))
+    let digits = rest.bytes().take(len).chain(std::iter::repeat(b'0')).take(6);
+    Some((digits.fold(0, |micros, digit| micros * 10 + u32::from(digit - b'0')), &rest[len..]))
 }
 
 /// `Z`, `±HH:MM`, or nothing, which is UTC.

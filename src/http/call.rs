@@ -355,7 +355,7 @@ fn body_format(answering: &Answering, document: &Document<'_>) -> Result<Option<
     match document.early_text("format")? {
         None => Ok(None),
         Some(Text::Good(name)) => named(&name).map(Some),
-        Some(Text::Bad(shown)) => Err(wrong_format(Problem::Character(shown))),
+        Some(Text::Bad(shown)) => Err(wrong_format(Problem::Character(shown.into()))),
     }
 }
 

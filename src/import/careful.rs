@@ -18,6 +18,7 @@ use super::quick::{self, Candidate};
 use super::report::{Answers, Outcome, Report, Spent};
 use super::setup::{Neighbours, Setup};
 use crate::domain::batch::{Decoded, OnError};
+use crate::domain::matching::IdentityKinds;
 use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
 use crate::store;
@@ -182,7 +183,7 @@ async fn customers<'s>(
     ready: &mut [Ready<'_>],
     setup: &'s Setup,
 ) -> store::Result<Customers<'s>> {
-    let mut customers = Customers::new(setup);
+    let mut customers = Customers::new(setup, IdentityKinds::ALL);
     customers.look(conn, account_id, ready.iter(), ready.len()).await?;
     let misses: Vec<_> = ready.iter_mut().filter(|ready| customers.misses(ready)).collect();
     if !misses.is_empty() && !setup.references.reject_profiles {
@@ -293,7 +294,7 @@ pub(super) async fn write(
             pack.text()
         })
         .collect();
-    store::outbox::write(conn, account_id, &packs.iter().map(String::as_str).collect::<Vec<_>>(), now).await
+    store::outbox::write(conn, account_id, &packs, now).await
 }
 
 /// The lines that are not stored as they are, at the place where they are.

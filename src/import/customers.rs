@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::check::Ready;
 use super::setup::{Identities, Setup};
 use crate::domain::hex;
-use crate::domain::matching::{Identity, IdentityKind, Key};
+use crate::domain::matching::{Identity, IdentityKind, IdentityKinds, Key};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
 use crate::error::Error;
@@ -17,12 +17,16 @@ use crate::store::profiles::{NewProfile, Scoped, Sought};
 /// The profiles that are known so far, in the database and in this request.
 pub(super) struct Customers<'s> {
     setup: &'s Setup,
+    /// The kinds by which the database has customers at all.
+    kinds: IdentityKinds,
     /// Those that this request makes.
     own: Identities,
     /// Those that were found for it.
     found: Identities,
     /// Profiles that this request makes: internal id and profile database.
     new_profiles: Vec<(i64, i64)>,
+    /// The kinds of all identities that this request makes.
+    pub made_kinds: IdentityKinds,
     /// Identities that this request makes.
     new_identities: Vec<(Scoped, i64)>,
 }
@@ -39,22 +43,23 @@ pub(super) struct Found {
 pub(super) type Made = (Vec<NewProfile>, Vec<(Scoped, i64)>);
 
 impl<'s> Customers<'s> {
-    pub(super) fn new(setup: &'s Setup) -> Self {
-        let (own, found, new_profiles, new_identities) = Default::default();
-        Customers { setup, own, found, new_profiles, new_identities }
+    pub(super) fn new(setup: &'s Setup, kinds: IdentityKinds) -> Self {
+        let (own, found, new_profiles, new_identities, made_kinds) = Default::default();
+        Customers { setup, kinds, made_kinds, own, found, new_profiles, new_identities }
     }
 
     /// The identities by which some orders' customers may be found and that are not known yet, each once.
     pub(super) fn sought<'o, 'a: 'o>(&self, ready: impl Iterator<Item = &'o Ready<'a>>) -> Vec<Sought<'o>> {
-        let sought = ready.flat_map(|ready| {
-            ready.order.customer.iter().flat_map(|key| {
-                let sought =
-                    |kind: &_| Sought { database: ready.database, kind: *kind, name: &key.name, value: &key.value };
-                key.kinds.iter().map(sought)
-            })
-        });
-        let unknown = sought.filter(|sought| self.profile(*sought).is_none());
-        unknown.collect::<HashSet<_>>().into_iter().collect()
+        let keys = ready.flat_map(|ready| ready.order.customer.iter().map(|key| (ready.database, key)));
+        let mut unknown = HashSet::new();
+        for (database, key) in keys {
+            let sought = |kind: &_| Sought { database, kind: *kind, name: &key.name, value: &key.value };
+            let mut known = Vec::with_capacity(key.kinds.len());
+            self.profiles(database, key, |kind, _| known.push(kind));
+            let unsure = |kind: &&_| self.kinds.contains(**kind) && !known.contains(*kind);
+            unknown.extend(key.kinds.iter().filter(unsure).map(sought));
+        }
+        unknown.into_iter().collect()
     }
 
     /// Takes note of what was found of the identities that were sought.
@@ -81,15 +86,23 @@ impl<'s> Customers<'s> {
         Ok(())
     }
 
-    fn profile(&self, sought: Sought<'_>) -> Option<i64> {
-        let known = self.own.profile(sought).or_else(|| self.found.profile(sought));
-        known.or_else(|| self.setup.neighbours.profile(sought))
+    /// Tells the profiles that a key finds, with the kind by which it finds each.
+    fn profiles(&self, database: i64, key: &Key<'_>, mut each: impl FnMut(IdentityKind, i64)) {
+        self.own.profiles(database, key, &mut each);
+        self.found.profiles(database, key, &mut each);
+        self.setup.neighbours.profiles(database, key, &mut each);
     }
 
     /// The oldest profile that a key finds.
     fn hit(&self, database: i64, key: &Key<'_>) -> Option<i64> {
-        let sought = |kind: &_| Sought { database, kind: *kind, name: &key.name, value: &key.value };
-        key.kinds.iter().filter_map(|kind| self.profile(sought(kind))).min()
+        let mut oldest = None;
+        self.profiles(database, key, |_, profile| oldest = Some(oldest.map_or(profile, |other| profile.min(other))));
+        oldest
+    }
+
+    /// True if nothing has to be looked for to find an order's profile, and none to be made.
+    pub(super) fn know(&self, ready: &Ready<'_>) -> bool {
+        self.sought(std::iter::once(ready)).is_empty() && !self.misses(ready)
     }
 
     /// True if none of an order's keys finds a profile.
@@ -102,10 +115,12 @@ impl<'s> Customers<'s> {
     pub(super) fn find(&self, ready: &Ready<'_>) -> Result<Found, Rejection> {
         let Ready { order, database, .. } = ready;
         let customer = &order.customer;
-        if let Some(profile) = customer.iter().find_map(|key| self.hit(*database, key)) {
+        let hits: Vec<Option<i64>> = customer.iter().map(|key| self.hit(*database, key)).collect();
+        if let Some(profile) = hits.iter().flatten().next() {
             // A free second key is added, a taken one stays where it is.
-            let free = customer.iter().filter(|key| self.hit(*database, key).is_none());
-            return Ok(Found { profile, new: false, adds: free.filter_map(Key::creates).collect() });
+            let free = customer.iter().zip(&hits).filter(|(_, hit)| hit.is_none());
+            let adds = free.filter_map(|(key, _)| key.creates()).collect();
+            return Ok(Found { profile: *profile, new: false, adds });
         }
         let adds: Vec<Identity> = customer.iter().filter_map(Key::creates).collect();
         match ready.spare_profile {
@@ -146,6 +161,7 @@ impl<'s> Customers<'s> {
             identities.push(((database, identity), id));
             profiles.push(NewProfile { id, database, profile_id });
         }
+        self.made_kinds = self.made_kinds.and(identities.iter().map(|((_, identity), _)| identity.kind).collect());
         Ok((profiles, identities))
     }
 }
@@ -197,7 +213,7 @@ mod tests {
     #[test]
     fn a_second_key_is_added_if_it_is_free() {
         let setup = Setup::default();
-        let mut customers = Customers::new(&setup);
+        let mut customers = Customers::new(&setup, IdentityKinds::ALL);
         let mut spare = 10;
         let mut import = |customer| {
             let ready = ready(customer, 1, Some(spare));
@@ -222,7 +238,7 @@ mod tests {
     #[test]
     fn several_hits_mean_the_oldest() {
         let setup = Setup::default();
-        let mut customers = Customers::new(&setup);
+        let mut customers = Customers::new(&setup, IdentityKinds::ALL);
         let sought = [IdentityKind::EmailProfile, IdentityKind::EmailSub].map(|kind| Sought {
             database: 1,
             kind,

@@ -15,15 +15,20 @@ use super::definitions;
 use super::orders::{Import, Imports, Stopped, versions};
 use super::quick::{Candidate, Complete, New, Quick, Wanted, is_known, ready};
 use super::report::{Report, Spent};
+use super::setup::Setup;
 use crate::domain::batch::Sent;
 use crate::store;
 use crate::store::looks::{self, Numbers, Stored};
-use crate::store::orders::{Digest, Keyed};
+use crate::store::orders::Digest;
 use crate::store::references::Versions;
-use crate::store::{SET, copy};
+use crate::store::copy;
 
+/// Orders that are decoded, decided and copied together: memory holds two such sets.
+const SET: usize = 1_000;
 /// The first set is smaller, so that the database is not kept waiting for it.
 const FIRST_SET: usize = 500;
+/// Packs of events are written when they are so many bytes.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// Fewer orders are inserted by one statement: a copy takes several round trips.
 const MIN_FOR_COPY: usize = 100;
 
@@ -53,8 +58,8 @@ pub(super) async fn try_once<'a>(
                 }
             });
             let decoder = Decoder { wanted, candidates };
-            let quick = Quick::new(request, checks);
-            let large = Large { quick, decoder, is_local: imports.is_local, versions, next: 0, by_range: true };
+            let quick = Quick::new(request, checks, versions.kinds);
+            let large = Large::new(quick, decoder, imports.is_local, versions);
             Handle::current().block_on(large.run(transaction, spent))
         })
     })?;
@@ -67,14 +72,32 @@ struct Decoder<'a> {
     candidates: UnboundedReceiver<(Vec<Candidate<'a>>, Duration)>,
 }
 
+/// Orders that were looked for together.
+#[derive(Default)]
+struct Looked {
+    /// The place of the first of them.
+    first: usize,
+    /// The place after the last of them.
+    end: usize,
+    stored: Stored,
+    /// By what their texts are known.
+    digests: Vec<Digest>,
+}
+
 /// A set of orders: those that were sent like this before are known, the others are being decoded.
-struct Seen {
+struct Picked {
     first: usize,
     /// The internal id of each that is the same, in order; `None` for each that is being decoded.
     same: Vec<Option<i64>>,
-    stored: Stored,
     /// The last of the others, which are decoded here.
     here: Vec<Wanted>,
+}
+
+/// A set of orders that are decoded.
+struct Decoded<'a> {
+    first: usize,
+    same: Vec<Option<i64>>,
+    candidates: Vec<Candidate<'a>>,
 }
 
 /// One run.
@@ -83,87 +106,112 @@ struct Large<'r, 'a> {
     decoder: Decoder<'a>,
     is_local: bool,
     versions: Versions,
-    /// The next order that was not looked at.
+    /// The next order that was not picked.
     next: usize,
+    looked: Looked,
+    /// Numbers for orders that will be new, the next one last.
+    numbers: Vec<i64>,
+    /// Packs of events that are not written yet.
+    events: Vec<String>,
     /// Stored orders are looked for between the first and the last external id of a set.
     by_range: bool,
 }
 
-impl<'a> Large<'_, 'a> {
+impl<'r, 'a> Large<'r, 'a> {
+    fn new(quick: Quick<'r, 'a>, decoder: Decoder<'a>, is_local: bool, versions: Versions) -> Self {
+        let (next, looked, numbers, events) = Default::default();
+        Large { quick, decoder, is_local, versions, next, looked, numbers, events, by_range: true }
+    }
+
     async fn run(
         mut self,
         mut transaction: Transaction<'static, Postgres>,
         spent: &mut Spent,
     ) -> Result<Report<'a>, Stopped> {
         let conn = &mut *transaction;
-        let mut seen = self.look(conn, spent).await?;
-        while let Some(set) = seen.take() {
-            let complete = self.complete(conn, set, spent).await?;
-            let mut new = spent.plan(|| self.quick.decide(complete))?;
+        self.look(conn, spent).await?;
+        while let Some(picked) = spent.plan(|| self.pick()) {
+            let set = self.decoded(picked, spent).await;
+            let mut new = self.decide(conn, set, spent).await?;
             // sqlx sends a copy in several writes, which wait for each other over TCP.
             while self.is_local && new.orders.len() >= MIN_FOR_COPY {
                 new = self.copy(conn, new, spent).await?;
             }
+            self.write_events(conn, 0).await?;
             self.quick.make_neighbours(conn, &mut new).await?;
             self.quick.create(conn, &new, self.versions).await?;
-            seen = self.look(conn, spent).await?;
+            self.look(conn, spent).await?;
         }
+        self.write_events(conn, 0).await?;
         self.quick.finish(transaction, spent).await
     }
 
     /// Copies a set of new orders in, and decides the next set meanwhile.
     async fn copy(&mut self, conn: &mut PgConnection, mut new: New<'a>, spent: &mut Spent) -> Result<New<'a>, Stopped> {
-        let Import { account_id, now, .. } = *self.quick.request;
+        let account_id = self.quick.request.account_id;
         self.quick.make_neighbours(conn, &mut new).await?;
-        let seen = self.look(conn, spent).await?;
-        let encode = |keyed: &[Keyed<'_, '_>]| Ok((copy::orders(account_id, keyed)?, copy::lines(account_id, keyed)?));
-        let (orders, lines) = spent.plan(|| encode(&new.keyed())).map_err(Stopped::Store)?;
+        self.events.push(std::mem::take(&mut new.events));
+        self.write_events(conn, MAX_EVENT_BYTES).await?;
+        self.look(conn, spent).await?;
+        let orders = spent.plan(|| copy::orders(account_id, &new.keyed()))?;
+        let copying = copy::send_orders(conn, orders).await?;
+        let (picked, lines) = spent.plan(|| (self.pick(), copy::lines(account_id, &new.keyed())));
         // Their rows are all that is needed of them: memory holds no more than the next set beside them.
         new.orders = Vec::new();
-        copy::copy_orders(conn, orders).await?;
-        let next = match seen {
-            Some(seen) => Some(self.complete(conn, seen, spent).await?),
-            None => None,
-        };
-        let copying = copy::send_lines(conn, lines).await?;
-        let next = next.map(|set| spent.plan(|| self.quick.decide(set))).transpose();
         copying.finish().await?;
-        store::outbox::write(conn, account_id, &[&new.events], now).await?;
-        Ok(next?.unwrap_or_default())
+        let copying = copy::send_lines(conn, lines?).await?;
+        let Some(picked) = picked else {
+            copying.finish().await?;
+            return Ok(New::default());
+        };
+        let set = self.decoded(picked, spent).await;
+        if spent.plan(|| self.needs_nothing(&set)) {
+            let set = self.with_numbers(set, Vec::new());
+            let next = spent.plan(|| self.quick.decide(set, &self.looked.stored));
+            copying.finish().await?;
+            return next;
+        }
+        copying.finish().await?;
+        self.decide(conn, set, spent).await
     }
 
-    /// The next set of orders: those that were sent like this before are known by their texts, the others are
-    /// being decoded. Without a lock, and before the set ahead of it is made: what that one makes is known here.
-    async fn look(&mut self, conn: &mut PgConnection, spent: &mut Spent) -> Result<Option<Seen>, Stopped> {
+    /// Decides a set, after all that it needs was looked for.
+    async fn decide(
+        &mut self,
+        conn: &mut PgConnection,
+        set: Decoded<'a>,
+        spent: &mut Spent,
+    ) -> Result<New<'a>, Stopped> {
+        let set = self.complete(conn, set).await?;
+        spent.plan(|| self.quick.decide(set, &self.looked.stored))
+    }
+
+    /// Looks for the orders that come next, unless some that were looked for are still to be picked. Without a lock,
+    /// and before the set ahead of them is made: what that one makes is known here.
+    async fn look(&mut self, conn: &mut PgConnection, spent: &mut Spent) -> Result<(), Stopped> {
         let (first, all) = (self.next, self.quick.request.orders.len());
-        if first == all {
-            return Ok(None);
+        if first < self.looked.end || first == all {
+            return Ok(());
         }
-        self.next = if first == 0 && all > SET { FIRST_SET } else { all.min(first + SET) };
-        let orders = &self.quick.request.orders[first..self.next];
+        let end = if first == 0 && all > store::SET { FIRST_SET } else { all.min(first + store::SET) };
+        let orders = &self.quick.request.orders[first..end];
         let mut keys: Vec<&str> = orders.iter().filter_map(|order| order.external_id).collect();
         keys.sort_unstable();
         keys.dedup();
         let checks = self.quick.checks;
         // The second is done while the database is at work on the first.
         let (stored, digests) = tokio::join!(self.stored(conn, &keys), async {
-            spent.plan(|| orders.iter().map(|order| checks.digest(order)).collect::<Vec<_>>())
+            spent.plan(|| orders.iter().map(|order| checks.digest(order)).collect())
         });
-        let stored = stored?;
-        let mut others = Vec::new();
-        let check = |((index, order), digest): ((usize, &Sent<'_>), Digest)| {
-            let known = order.external_id.and_then(|id| stored.get(id));
-            let same = known.filter(|known| known.sent_digest.as_deref() == Some(&digest[..]));
-            if same.is_none() {
-                others.push(Wanted { index: first + index, sent: digest });
-            }
-            same.map(|known| known.id)
-        };
-        let same = orders.iter().enumerate().zip(digests).map(check).collect();
-        // The database waits for the first set: both decode.
-        let here = if first == 0 { others.split_off(others.len() / 2) } else { Vec::new() };
-        self.decoder.wanted.send(others).expect("the thread lives as long as it may be told what to decode");
-        Ok(Some(Seen { first, same, stored, here }))
+        self.looked = Looked { first, end, stored: stored?, digests };
+        let is_new = |order: &&Sent<'_>| order.external_id.is_none_or(|id| !self.looked.stored.contains_key(id));
+        let missing = orders.iter().filter(is_new).count().saturating_sub(self.numbers.len());
+        if missing > 0 {
+            // The next ones are probably new, too.
+            let reserved = looks::reserve_numbers(conn, (4 * missing).min(all - first), 0).await?.orders;
+            self.numbers.splice(0..0, reserved);
+        }
+        Ok(())
     }
 
     /// The stored orders of those external ids, which are sorted; and maybe others.
@@ -180,40 +228,97 @@ impl<'a> Large<'_, 'a> {
         Ok(looks::by_key(conn, account_id, keys).await?)
     }
 
-    /// Waits until a set is decoded, and gets what it needs to be decided.
-    async fn complete(
-        &mut self,
-        conn: &mut PgConnection,
-        seen: Seen,
-        spent: &mut Spent,
-    ) -> Result<Complete<'a>, Stopped> {
-        let Seen { first, same, mut stored, here } = seen;
-        let (account_id, count) = (self.quick.request.account_id, self.next - first);
+    /// The next set of the orders that were looked for; those that were not sent like this before are being decoded.
+    fn pick(&mut self) -> Option<Picked> {
+        let Looked { end, ref stored, ref digests, .. } = self.looked;
+        let first = self.next;
+        if first == end {
+            return None;
+        }
+        self.next = end.min(first + SET);
+        let digests = &digests[first - self.looked.first..];
+        let mut others = Vec::new();
+        let check = |(index, (order, digest)): (usize, (&Sent<'_>, &Digest))| {
+            let known = order.external_id.and_then(|id| stored.get(id));
+            let same = known.filter(|known| known.sent_digest.as_ref() == Some(digest));
+            if same.is_none() {
+                others.push(Wanted { index: first + index, sent: *digest });
+            }
+            same.map(|known| known.id)
+        };
+        let same = self.quick.request.orders[first..self.next].iter().zip(digests).enumerate().map(check).collect();
+        // The database waits for the first set: both decode.
+        let here = if first == 0 { others.split_off(others.len() / 2) } else { Vec::new() };
+        self.decoder.wanted.send(others).expect("the thread lives as long as it may be told what to decode");
+        Some(Picked { first, same, here })
+    }
+
+    /// Waits until a set is decoded.
+    async fn decoded(&mut self, picked: Picked, spent: &mut Spent) -> Decoded<'a> {
+        let Picked { first, same, here } = picked;
         let Quick { request, checks, .. } = self.quick;
-        let last = spent.decode(|| here.iter().map(|wanted| wanted.decode(request, checks)).collect::<Vec<_>>());
+        let last = match here.as_slice() {
+            [] => Vec::new(),
+            here => spent.decode(|| here.iter().map(|wanted| wanted.decode(request, checks)).collect()),
+        };
         let (mut candidates, time) =
             self.decoder.candidates.recv().await.expect("every order that was sent comes back");
         candidates.extend(last);
         spent.decode += time;
-        Catalogue::check_all(conn, account_id, self.quick.checks.setup, &mut candidates).await?;
-        // An external id that was sent with escapes, or with blanks around it, was not looked for.
-        let was_looked_for =
-            |ready: &&Ready<'_>| self.quick.request.orders[ready.index].external_id == Some(&*ready.order.external_id);
-        let mut missed: Vec<&str> =
-            ready(&candidates).filter(|ready| !was_looked_for(ready)).map(|ready| &*ready.order.external_id).collect();
+        Decoded { first, same, candidates }
+    }
+
+    /// True if a set can be decided as it is.
+    fn needs_nothing(&self, set: &Decoded<'a>) -> bool {
+        let Quick { checks: Checks { setup: Setup { references, .. }, .. }, ref customers, .. } = self.quick;
+        let known = |ready: &Ready<'_>| is_known(&self.looked.stored, ready) || customers.know(ready);
+        !references.reject_products
+            && !references.reject_skus
+            && ready(&set.candidates).all(|ready| self.was_looked_for(ready) && known(ready))
+    }
+
+    /// False for an external id that was sent with escapes, or with blanks around it.
+    fn was_looked_for(&self, ready: &Ready<'_>) -> bool {
+        self.quick.request.orders[ready.index].external_id == Some(&*ready.order.external_id)
+    }
+
+    /// Gets what a set needs to be decided.
+    async fn complete(&mut self, conn: &mut PgConnection, mut set: Decoded<'a>) -> Result<Complete<'a>, Stopped> {
+        let account_id = self.quick.request.account_id;
+        Catalogue::check_all(conn, account_id, self.quick.checks.setup, &mut set.candidates).await?;
+        let missed = ready(&set.candidates).filter(|ready| !self.was_looked_for(ready));
+        let mut missed: Vec<&str> = missed.map(|ready| &*ready.order.external_id).collect();
         if !missed.is_empty() {
             missed.sort_unstable();
             missed.dedup();
-            stored.extend(looks::by_key(conn, account_id, &missed).await?);
+            self.looked.stored.extend(looks::by_key(conn, account_id, &missed).await?);
         }
-        let differs = |ready: &&Ready<'_>| !is_known(&stored, ready);
-        self.quick.customers.look(conn, account_id, ready(&candidates).filter(differs), count).await?;
-        let orders = ready(&candidates).filter(|ready| !stored.contains_key(&*ready.order.external_id)).count();
-        let profiles = ready(&candidates).filter(differs).filter(|ready| self.quick.customers.misses(ready)).count();
-        let numbers = match orders + profiles {
-            0 => Numbers::default(),
-            _ => looks::reserve_numbers(conn, orders, profiles).await?,
+        let differing = ready(&set.candidates).filter(|ready| !is_known(&self.looked.stored, ready));
+        self.quick.customers.look(conn, account_id, differing.clone(), set.same.len()).await?;
+        let misses = differing.filter(|ready| self.quick.customers.misses(ready)).count();
+        let profiles = match misses {
+            0 => Vec::new(),
+            misses => looks::reserve_numbers(conn, 0, misses).await?.profiles,
         };
-        Ok(Complete { first, same, stored, candidates, numbers })
+        Ok(self.with_numbers(set, profiles))
+    }
+
+    /// A set with the numbers that its orders and their profiles may need.
+    fn with_numbers(&mut self, set: Decoded<'a>, profiles: Vec<i64>) -> Complete<'a> {
+        let Decoded { first, same, candidates } = set;
+        let is_new = |ready: &&Ready<'_>| !self.looked.stored.contains_key(&*ready.order.external_id);
+        let new = ready(&candidates).filter(is_new).count();
+        let orders = self.numbers.split_off(self.numbers.len().saturating_sub(new));
+        Complete { first, same, candidates, numbers: Numbers { orders, profiles } }
+    }
+
+    /// Writes the events that wait, if they are more than so many bytes.
+    async fn write_events(&mut self, conn: &mut PgConnection, bytes: usize) -> Result<(), Stopped> {
+        if self.events.iter().map(String::len).sum::<usize>() > bytes {
+            let Import { account_id, now, .. } = *self.quick.request;
+            store::outbox::write(conn, account_id, &self.events, now).await?;
+            self.events.clear();
+        }
+        Ok(())
     }
 }

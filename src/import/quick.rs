@@ -20,6 +20,7 @@ use super::orders::{Import, Stopped};
 use super::plan::{Plan, plan};
 use super::report::{Answers, Outcome, Report, Spent};
 use crate::domain::batch::{Decoded, OnError};
+use crate::domain::matching::IdentityKinds;
 use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
 use crate::store;
@@ -30,6 +31,9 @@ use crate::store::references::Versions;
 
 /// What was stored before the request holds no longer, and its customer was not looked for.
 const AGAIN: Stopped = Stopped::Careful("an order is sent as it is stored after it was sent otherwise");
+
+/// An order that looked as if it were stored is new.
+const NO_NUMBER: Stopped = Stopped::Careful("an order has another external id than its text shows");
 
 /// An order that has to be decoded.
 pub(super) struct Wanted {
@@ -59,7 +63,6 @@ pub(super) struct Complete<'a> {
     pub first: usize,
     /// The internal id of each whose text was sent before, in order; `None` for the others, which are candidates.
     pub same: Vec<Option<i64>>,
-    pub stored: Stored,
     pub candidates: Vec<Candidate<'a>>,
     pub numbers: Numbers,
 }
@@ -123,8 +126,8 @@ pub(super) struct Quick<'r, 'a> {
 }
 
 impl<'r, 'a> Quick<'r, 'a> {
-    pub(super) fn new(request: &'r Import<'r, 'a>, checks: Checks<'r>) -> Self {
-        let customers = Customers::new(checks.setup);
+    pub(super) fn new(request: &'r Import<'r, 'a>, checks: Checks<'r>, kinds: IdentityKinds) -> Self {
+        let customers = Customers::new(checks.setup, kinds);
         let (taken, hasher, later, products, skus) = Default::default();
         let answers = Answers::of(request.orders.len());
         Quick { request, checks, answers, customers, taken, hasher, later, products, skus }
@@ -139,8 +142,8 @@ impl<'r, 'a> Quick<'r, 'a> {
     }
 
     /// Decides a set: unchanged, new, or later. Pure.
-    pub(super) fn decide(&mut self, set: Complete<'a>) -> Result<New<'a>, Stopped> {
-        let Complete { first, same, stored, candidates, mut numbers } = set;
+    pub(super) fn decide(&mut self, set: Complete<'a>, stored: &Stored) -> Result<New<'a>, Stopped> {
+        let Complete { first, same, candidates, mut numbers } = set;
         let mut new = New::default();
         let mut events = Pack::default();
         let mut candidates = candidates.into_iter();
@@ -153,7 +156,7 @@ impl<'r, 'a> Quick<'r, 'a> {
                 (None, _) => {
                     let Candidate { external_id, ready } = candidates.next().expect("it was decoded");
                     let decided = match ready {
-                        Ok(ready) => self.decide_one(ready, &stored, &mut numbers, &mut new, &mut events)?,
+                        Ok(ready) => self.decide_one(ready, stored, &mut numbers, &mut new, &mut events)?,
                         Err(rejection) => Err(rejection),
                     };
                     (external_id, decided)
@@ -196,7 +199,7 @@ impl<'r, 'a> Quick<'r, 'a> {
                 Err(rejection) => return Ok(Err(rejection)),
             };
             let order =
-                StoredOrder { id: numbers.orders.pop().expect("there is one for each new order"), revision: 1, state };
+                StoredOrder { id: numbers.orders.pop().ok_or(NO_NUMBER)?, revision: 1, state };
             if ready.announce {
                 for event in changes::events(None, &order.state, order.revision) {
                     events.push(order.id, key, &event);
@@ -332,8 +335,9 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(std::mem::take(&mut self.answers))
     }
 
-    /// Remembers the products and SKUs that were made, after they were committed.
+    /// Remembers what was made, after it was committed.
     fn remember(&self) {
+        self.checks.setup.neighbours.keep_kinds(self.customers.made_kinds);
         let made = self.skus.iter().filter(|(_, named)| named.made).map(|(id, _)| &**id);
         self.checks.setup.neighbours.keep_catalogue(self.products.iter().map(|id| &**id), made);
     }
@@ -347,5 +351,5 @@ pub(super) fn ready<'o, 'a>(candidates: &'o [Candidate<'a>]) -> impl Iterator<It
 /// True if the order was sent like this before, in these or in other words.
 pub(super) fn is_known(stored: &Stored, ready: &Ready<'_>) -> bool {
     let known = stored.get(&*ready.order.external_id);
-    known.is_some_and(|known| known.digest.as_deref() == Some(&ready.digests.order[..]))
+    known.is_some_and(|known| known.digest.as_ref() == Some(&ready.digests.order))
 }

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::domain::custom_fields::{Definition, EntityType};
 use crate::domain::line_statuses::LineStatus;
-use crate::domain::matching::IdentityKind;
+use crate::domain::matching::{IdentityKind, IdentityKinds, Key};
 use crate::store;
 use crate::store::profiles::Sought;
 use crate::store::references::References;
@@ -76,14 +76,27 @@ const MAX_NEIGHBOURS: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Neighbours {
     identities: RwLock<Identities>,
+    /// By what the account's customers are known, as far as this server has seen.
+    kinds: Mutex<IdentityKinds>,
     products: RwLock<HashSet<String>>,
     skus: RwLock<HashSet<String>>,
 }
 
 impl Neighbours {
-    /// The profile of an identity.
-    pub(super) fn profile(&self, sought: Sought<'_>) -> Option<i64> {
-        self.identities.read().unwrap_or_else(PoisonError::into_inner).profile(sought)
+    /// Tells the profiles that a key finds.
+    pub(super) fn profiles(&self, database: i64, key: &Key<'_>, each: &mut impl FnMut(IdentityKind, i64)) {
+        self.identities.read().unwrap_or_else(PoisonError::into_inner).profiles(database, key, each);
+    }
+
+    /// By what the account's customers are known, as far as this server has seen.
+    pub(super) fn kinds(&self) -> IdentityKinds {
+        *self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps kinds of identities that are there.
+    pub(super) fn keep_kinds(&self, kinds: IdentityKinds) {
+        let mut kept = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = kept.and(kinds);
     }
 
     /// Keeps identities that were found.
@@ -136,12 +149,13 @@ struct Known {
 }
 
 impl Identities {
-    /// The profile of an identity.
-    pub(super) fn profile(&self, sought: Sought<'_>) -> Option<i64> {
-        let is_it = |known: &&Known| {
-            known.kind == sought.kind && known.database == sought.database && known.name == sought.name
-        };
-        self.0.get(sought.value)?.iter().find(is_it).map(|known| known.profile)
+    /// Tells the profiles that a key finds, with the kind by which it finds each.
+    pub(super) fn profiles(&self, database: i64, key: &Key<'_>, each: &mut impl FnMut(IdentityKind, i64)) {
+        for known in self.0.get(&*key.value).into_iter().flatten() {
+            if known.database == database && key.kinds.contains(&known.kind) && known.name == key.name {
+                each(known.kind, known.profile);
+            }
+        }
     }
 
     /// Adds an identity.

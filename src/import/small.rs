@@ -34,7 +34,8 @@ pub(super) async fn try_once<'a>(
     let orders = 0..request.orders.len();
     let decode = |index| Wanted { index, sent: checks.digest(&request.orders[index]) }.decode(request, checks);
     let mut candidates: Vec<Candidate<'a>> = spent.decode(|| orders.clone().map(decode).collect());
-    let mut quick = Quick::new(request, checks);
+    let kinds = setup.neighbours.kinds();
+    let mut quick = Quick::new(request, checks, kinds);
     let mut conn = store::connect::acquire(&imports.pool).await?;
     Catalogue::check_all(&mut conn, request.account_id, &setup, &mut candidates).await?;
     let sought = quick.customers.sought(ready(&candidates));
@@ -49,10 +50,14 @@ pub(super) async fn try_once<'a>(
     if versions.setup != setup.version {
         return Err(Stopped::Careful("the account's setup was changed"));
     }
+    setup.neighbours.keep_kinds(versions.kinds);
+    if setup.neighbours.kinds() != kinds {
+        return Err(Stopped::Careful("customers came to be known by another kind of key"));
+    }
     quick.customers.learn(&sought, &profiles);
     let same = orders.map(|_| None).collect();
-    let complete = Complete { first: 0, same, stored, candidates, numbers };
-    let new = spent.plan(|| quick.decide(complete))?;
+    let complete = Complete { first: 0, same, candidates, numbers };
+    let new = spent.plan(|| quick.decide(complete, &stored))?;
     if quick.later.is_empty() && !new.needs_neighbours() && !request.head.dry_run {
         let answers = quick.answers()?;
         quick.create(&mut conn, &new, versions).await?;

@@ -124,17 +124,16 @@ pub fn lines(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
     Ok(rows.end())
 }
 
-/// Copies rows of orders.
+/// Sends rows of orders.
 ///
 /// # Errors
-/// The database failed: another request may have made one of them first.
-pub async fn copy_orders(conn: &mut PgConnection, rows: Vec<u8>) -> Result<()> {
+/// The database failed.
+pub async fn send_orders(conn: &mut PgConnection, rows: Vec<u8>) -> Result<Sent<'_>> {
     let statement = "-- orders.copy
         copy orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
             delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
         from stdin (format binary)";
-    send(conn, statement, rows).await?.finish().await?;
-    Ok(())
+    Ok(Sent(send(conn, statement, rows).await?))
 }
 
 /// Rows that were sent; the database may still be at work on them.
@@ -145,7 +144,7 @@ impl Sent<'_> {
     /// Waits until the rows are stored.
     ///
     /// # Errors
-    /// See [`copy_orders`].
+    /// The database failed: another request may have made one of the orders first.
     pub async fn finish(self) -> Result<()> {
         self.0.finish().await?;
         Ok(())

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 
 use super::Result;
+use super::orders::Digest;
 use super::profiles::{self, Sought};
 use super::references::Versions;
 
@@ -17,9 +18,9 @@ pub struct Known {
     /// Its internal id.
     pub id: i64,
     /// By what it is known, unless it was written another way.
-    pub digest: Option<Vec<u8>>,
+    pub digest: Option<Digest>,
     /// By what its text is known.
-    pub sent_digest: Option<Vec<u8>>,
+    pub sent_digest: Option<Digest>,
 }
 
 /// Numbers for orders and for profiles that will be written, the next one last.
@@ -46,8 +47,8 @@ impl Numbers {
 struct Row {
     external_id: String,
     id: i64,
-    digest: Option<Vec<u8>>,
-    sent_digest: Option<Vec<u8>>,
+    digest: Option<Digest>,
+    sent_digest: Option<Digest>,
 }
 
 fn stored(rows: Vec<Row>) -> Stored {
@@ -63,7 +64,8 @@ pub async fn by_key(conn: &mut PgConnection, account_id: i64, external_ids: &[&s
     let rows = sqlx::query_as!(
         Row,
         "-- orders.look
-        select o.external_id, o.id, o.digest, o.sent_digest from unnest($2::text[]) as k (external_id)
+        select o.external_id, o.id, o.digest as \"digest: Digest\", o.sent_digest as \"sent_digest: Digest\"
+        from unnest($2::text[]) as k (external_id)
         join lateral (select external_id, id, digest, sent_digest from orders o
             where o.account_id = $1 and o.external_id = k.external_id offset 0) o on true",
         account_id,
@@ -89,7 +91,7 @@ pub async fn between(
     let rows = sqlx::query_as!(
         Row,
         "-- orders.look_between
-        select external_id, id, digest, sent_digest from orders
+        select external_id, id, digest as \"digest: Digest\", sent_digest as \"sent_digest: Digest\" from orders
         where account_id = $1 and external_id between $2 and $3 order by external_id limit $4",
         account_id,
         first,
@@ -146,21 +148,21 @@ pub async fn at_once(
     let columns = profiles::Columns::of(identities.iter().copied());
     let rows = sqlx::query!(
         "-- orders.look_at_once
-        select 0 as \"kind!\", a.setup_version as \"one!\", a.tokens_version as \"two!\", null::bytea as digest,
-            null::bytea as sent_digest
+        select 0 as \"kind!\", a.setup_version as \"one!\", a.tokens_version as \"two!\", null::bytea as \"digest: Digest\",
+            null::bytea as \"sent_digest: Digest\", a.identity_kinds as kinds
         from accounts a where a.id = $1
         union all
-        select 1, k.place, o.id, o.digest, o.sent_digest
+        select 1, k.place, o.id, o.digest, o.sent_digest, null
         from unnest($2::text[]) with ordinality as k (external_id, place)
         join lateral (select id, digest, sent_digest from orders o
             where o.account_id = $1 and o.external_id = k.external_id offset 0) o on true
         union all
-        select 2, k.place, i.profile, null, null
+        select 2, k.place, i.profile, null, null, null
         from unnest($3::bigint[], $4::text[], $5::text[], $6::text[]) with ordinality as k (database, kind, name, value, place)
         join lateral (select i.profile from identities i where i.account_id = $1 and i.profile_database_id = k.database
             and i.kind = k.kind and i.name = k.name and i.value = k.value offset 0) i on true
         union all
-        select 3, nextval('orders_id_seq'), nextval('profiles_id_seq'), null, null from unnest($2::text[])",
+        select 3, nextval('orders_id_seq'), nextval('profiles_id_seq'), null, null, null from unnest($2::text[])",
         account_id,
         external_ids as &[&str],
         &columns.databases,
@@ -172,10 +174,10 @@ pub async fn at_once(
     .await?;
     let place = |one: i64| usize::try_from(one - 1).expect("places count from 1");
     let (stored, profiles, numbers) = Default::default();
-    let mut at_once = AtOnce { versions: Versions { setup: 0, tokens: 0 }, stored, profiles, numbers };
+    let mut at_once = AtOnce { versions: Versions::of(0, 0, &[]), stored, profiles, numbers };
     for row in rows {
         match row.kind {
-            0 => at_once.versions = Versions { setup: row.one, tokens: row.two },
+            0 => at_once.versions = Versions::of(row.one, row.two, &row.kinds.unwrap_or_default()),
             1 => {
                 let known = Known { id: row.two, digest: row.digest, sent_digest: row.sent_digest };
                 at_once.stored.insert(external_ids[place(row.one)].to_owned(), known);

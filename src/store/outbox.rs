@@ -9,18 +9,20 @@ use super::Result;
 ///
 /// # Errors
 /// The database failed.
-pub async fn write(conn: &mut PgConnection, account_id: i64, packs: &[&str], now: OffsetDateTime) -> Result<()> {
-    for events in packs.iter().filter(|events| !events.is_empty()) {
-        sqlx::query!(
-            "-- outbox.write
-            insert into outbox (account_id, events, created_at) values ($1, $2, $3)",
-            account_id,
-            events,
-            now,
-        )
-        .execute(&mut *conn)
-        .await?;
+pub async fn write(conn: &mut PgConnection, account_id: i64, packs: &[String], now: OffsetDateTime) -> Result<()> {
+    if packs.iter().all(String::is_empty) {
+        return Ok(());
     }
+    sqlx::query!(
+        "-- outbox.write
+        insert into outbox (account_id, events, created_at) select $1, events, $3
+        from unnest($2::text[]) with ordinality as p (events, place) where events <> '' order by place",
+        account_id,
+        packs,
+        now,
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

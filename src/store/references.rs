@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::PgConnection;
 
 use super::Result;
+use crate::domain::matching::{IdentityKind, IdentityKinds};
 
 /// What an account has that orders refer to, the built-in statuses and its line statuses aside.
 #[derive(Debug, Default)]
@@ -32,6 +33,14 @@ pub struct Versions {
     pub setup: i64,
     /// Of tokens that were good before.
     pub tokens: i64,
+    /// By what its customers are known; none of them ever goes.
+    pub kinds: IdentityKinds,
+}
+
+impl Versions {
+    pub(super) fn of(setup: i64, tokens: i64, kinds: &[String]) -> Self {
+        Versions { setup, tokens, kinds: kinds.iter().filter_map(|kind| IdentityKind::of(kind)).collect() }
+    }
 }
 
 /// The versions as this transaction sees them: what was kept under another one counts no longer.
@@ -39,15 +48,14 @@ pub struct Versions {
 /// # Errors
 /// The database failed; so for all functions here.
 pub async fn versions(conn: &mut PgConnection, account_id: i64) -> Result<Versions> {
-    let versions = sqlx::query_as!(
-        Versions,
+    let row = sqlx::query!(
         "-- accounts.versions
-        select setup_version as setup, tokens_version as tokens from accounts where id = $1",
+        select setup_version, tokens_version, identity_kinds from accounts where id = $1",
         account_id,
     )
     .fetch_one(conn)
     .await?;
-    Ok(versions)
+    Ok(Versions::of(row.setup_version, row.tokens_version, &row.identity_kinds))
 }
 
 /// All that the orders of an account may refer to.

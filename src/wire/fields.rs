@@ -49,7 +49,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     ) -> Result<(Self, Option<Rejection>), Rejection> {
         let refuse = |problem| Rejection::new(trail.place(), problem);
         let (entries, stray): (&[Entry<'a>], _) = match node {
-            Node::Object(object) => (&object.entries, object.stray.as_ref()),
+            Node::Object(object) => (&object.entries, object.stray.as_deref()),
             Node::List(items) if items.is_empty() => (&[], None),
             Node::Text(Text::Good(text)) if scalars::trimmed(text).is_empty() => (&[], None),
             other => return Err(refuse(Problem::Expected { what: "an object", found: other.found() })),
@@ -76,7 +76,7 @@ impl<'n, 'a> Fields<'n, 'a> {
         match self.node(key) {
             None => Ok(None),
             Some(Node::Text(Text::Good(text))) => Ok(Some(text.clone())),
-            Some(Node::Text(Text::Bad(shown))) => Err(self.refuse(key, Problem::Character(shown.clone()))),
+            Some(Node::Text(Text::Bad(shown))) => Err(self.refuse(key, Problem::Character(shown.to_string()))),
             Some(Node::List(items)) if self.format == Format::Xml && items.is_empty() => Ok(Some(Cow::Borrowed(""))),
             Some(other) => Err(self.refuse(key, Problem::Expected { what, found: other.found() })),
         }
@@ -242,7 +242,7 @@ impl<'n, 'a> Fields<'n, 'a> {
                     }
                     problem => problem,
                 },
-                Node::Text(Text::Bad(shown)) => Some(Problem::Character(shown.clone())),
+                Node::Text(Text::Bad(shown)) => Some(Problem::Character(shown.to_string())),
                 other => Some(Problem::Expected { what: "a text", found: other.found() }),
             };
             sent += 1;
@@ -279,7 +279,7 @@ impl<'n, 'a> Fields<'n, 'a> {
         for (name, node) in fields.free() {
             let name = match name {
                 Text::Good(name) => name.clone(),
-                Text::Bad(shown) => return Err(fields.refuse(shown, Problem::Character(shown.clone()))),
+                Text::Bad(shown) => return Err(fields.refuse(shown, Problem::Character(shown.to_string()))),
             };
             match sent_value(self.format, node) {
                 Some(value) => values.insert(name, value),
@@ -300,7 +300,7 @@ fn sent_value<'a>(format: Format, node: &Node<'a>) -> Option<SentValue<'a>> {
         Node::Nothing => return None,
         Node::Text(text) if text.is_empty() => SentValue::Clear,
         Node::Text(Text::Good(text)) => SentValue::Text(text.clone()),
-        Node::Text(Text::Bad(shown)) => SentValue::Character(shown.clone()),
+        Node::Text(Text::Bad(shown)) => SentValue::Character(shown.to_string()),
         Node::List(items) if format == Format::Xml && items.is_empty() => SentValue::Clear,
         other => SentValue::Other(other.found()),
     })

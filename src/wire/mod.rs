@@ -12,3 +12,4 @@ mod json;
 pub mod node;
 pub mod orders_import;
 mod xml;
+mod xml_events;

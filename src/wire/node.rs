@@ -13,7 +13,7 @@ pub enum Text<'a> {
     /// A text that can be stored.
     Good(Cow<'a, str>),
     /// A text with a character that cannot, as it is shown: `a\u{1}`.
-    Bad(String),
+    Bad(Box<str>),
 }
 
 /// A value of a request.
@@ -35,7 +35,7 @@ pub struct Object<'a> {
     /// The fields.
     pub entries: Vec<Entry<'a>>,
     /// Text between the elements that is not blank.
-    pub stray: Option<String>,
+    pub stray: Option<Box<str>>,
 }
 
 /// A field of an object.
@@ -113,7 +113,7 @@ impl ShownText {
 
     /// The text.
     pub(super) fn finish<'a>(self) -> Text<'a> {
-        if self.bad { Text::Bad(self.text) } else { Text::Good(Cow::Owned(self.text)) }
+        if self.bad { Text::Bad(self.text.into()) } else { Text::Good(Cow::Owned(self.text)) }
     }
 }
 

@@ -207,7 +207,7 @@ fn enum_values(fields: &Fields<'_, '_>, key: &str, node: &Node<'_>) -> Result<Ve
 fn enum_value(label: &Text<'_>, node: &Node<'_>, trail: Trail<'_>) -> Result<(String, i64), Rejection> {
     let refuse = |problem| Rejection::new(Trail::Field(&trail, label.shown()).place(), problem);
     let label = match label {
-        Text::Bad(shown) => return Err(refuse(Problem::Character(shown.clone()))),
+        Text::Bad(shown) => return Err(refuse(Problem::Character(shown.to_string()))),
         Text::Good(label) => label.to_string(),
     };
     let chars = label.chars().count();
@@ -307,6 +307,9 @@ fn currency<'a>(fields: &Fields<'_, 'a>) -> Result<Cow<'a, str>, Rejection> {
     Ok(if sent.bytes().all(|b| b.is_ascii_uppercase()) { sent } else { Cow::Owned(sent.to_ascii_uppercase()) })
 }
 
+/// So many lines are compared with each other; more are by their hashes.
+const FEW_LINES: usize = 16;
+
 fn lines<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Vec<Line<'a>>, Rejection> {
     let items = fields.list("lines")?.unwrap_or_default();
     if items.is_empty() {
@@ -318,11 +321,17 @@ fn lines<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Vec<Line<'a>>, 
     }
     let list = Trail::Field(&fields.trail, "lines");
     let mut lines: Vec<Line<'a>> = Vec::with_capacity(items.len());
-    let mut seen = HashSet::with_capacity(items.len());
+    let many = items.len() > FEW_LINES;
+    let mut seen = HashSet::new();
     for (index, item) in items.into_iter().enumerate() {
         let fields = Fields::of(fields.format(), item, Trail::Item(&list, index))?;
         let line = line(&fields, limits)?;
-        if !seen.insert(line.external_id.clone()) {
+        let is_twice = if many {
+            !seen.insert(line.external_id.clone())
+        } else {
+            lines.iter().any(|other| other.external_id == line.external_id)
+        };
+        if is_twice {
             return Err(
                 fields.refuse("external_id", Problem::Twice { thing: "line", id: line.external_id.into_owned() })
             );

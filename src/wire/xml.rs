@@ -1,12 +1,11 @@
 //! XML: the only file that knows it as a request's format.
 //!
-//! `quick-xml` reads the events. What it lets pass is refused here: depth, two roots, text outside the
-//! root, doubled attributes, names that are none, DOCTYPE, and all entities but the predefined five.
+//! What the reader of events lets pass is refused here: depth, two roots, text outside the root, doubled
+//! attributes, names that are none, DOCTYPE, and all entities but the predefined five.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
 use super::document::{FieldSpans, Malformed, Wanted};
@@ -14,14 +13,7 @@ use crate::domain::batch::Sent;
 use crate::domain::scalars::trimmed;
 
 use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
-
-fn reader(text: &str) -> Reader<&[u8]> {
-    let mut reader = Reader::from_str(text);
-    let config = reader.config_mut();
-    config.expand_empty_elements = true;
-    config.check_comments = true;
-    reader
-}
+use super::xml_events::{Events, NO_DOCTYPE};
 
 fn is_blank(text: &str) -> bool {
     trimmed(text).is_empty()
@@ -40,13 +32,12 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
         key: None,
         fields: Vec::new(),
     };
-    let mut reader = reader(text);
+    let mut events = Events::of(text);
     loop {
-        let at = position(&reader);
-        match reader.read_event() {
-            Ok(Event::Eof) => break,
-            Ok(event) => splitter.event(at, position(&reader), &event)?,
-            Err(error) => return Err(Malformed::new(at.max(error_position(&reader)), fault(&error))),
+        let at = events.position();
+        match events.read()? {
+            Event::Eof => break,
+            event => splitter.event(at, events.position(), &event)?,
         }
     }
     if splitter.depth > 0 {
@@ -58,32 +49,6 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
     Ok(splitter.fields)
 }
 
-fn position(reader: &Reader<&[u8]>) -> usize {
-    usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX)
-}
-
-fn error_position(reader: &Reader<&[u8]>) -> usize {
-    usize::try_from(reader.error_position()).unwrap_or(0)
-}
-
-/// What a reader's failure means; never the text that it stands at, which may be a secret.
-fn fault(error: &quick_xml::Error) -> &'static str {
-    use quick_xml::errors::{IllFormedError, SyntaxError};
-    match error {
-        quick_xml::Error::IllFormed(IllFormedError::MismatchedEndTag { .. } | IllFormedError::UnmatchedEndTag(_)) => {
-            "expected the closing tag of the open element, found another one"
-        }
-        quick_xml::Error::IllFormed(IllFormedError::DoubleHyphenInComment) => "expected no \"--\" inside a comment",
-        quick_xml::Error::IllFormed(IllFormedError::UnclosedReference) => "expected \";\" after \"&\" and a name",
-        quick_xml::Error::Syntax(SyntaxError::UnclosedCData) => "expected \"]]>\", found the end of the document",
-        quick_xml::Error::Syntax(SyntaxError::UnclosedComment) => "expected \"-->\", found the end of the document",
-        quick_xml::Error::Syntax(SyntaxError::UnclosedDoctype) => NO_DOCTYPE,
-        quick_xml::Error::Syntax(_) => "expected \">\", found the end of the document",
-        _ => "expected well-formed XML",
-    }
-}
-
-const NO_DOCTYPE: &str = "expected no DOCTYPE";
 const NO_ENTITY: &str = "expected one of the five predefined entities or a character reference after \"&\"";
 
 struct Splitter<'a, 'w> {
@@ -109,7 +74,7 @@ impl Splitter<'_, '_> {
                 self.end(at, end);
                 Ok(())
             }
-            Event::Text(text) if text.contains("]]>") => Err(Malformed::new(at, "expected no \"]]>\" in a text")),
+            Event::Text(text) if text.contains('>') && text.contains("]]>") => Err(Malformed::new(at, "expected no \"]]>\" in a text")),
             Event::Text(text) => self.text(at, text),
             Event::CData(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
             Event::CData(text) => self.text(at, text),
@@ -317,12 +282,9 @@ fn is_name(name: &str) -> bool {
 
 /// Reads one element as a tree.
 pub(super) fn node(item: &str, max_values: usize) -> Result<Node<'_>, Unreadable> {
-    let mut events = reader(item);
     // The document was checked as a whole when it was split.
-    events.config_mut().check_end_names = false;
-    events.config_mut().check_comments = false;
-    let mut reader = TreeReader { item, events, left: max_values };
-    match reader.events.read_event() {
+    let mut reader = TreeReader { item, events: Events::of(item), left: max_values };
+    match reader.events.read() {
         Ok(Event::Start(start)) => reader.element(&start),
         _ => Err(Unreadable::Malformed),
     }
@@ -330,7 +292,7 @@ pub(super) fn node(item: &str, max_values: usize) -> Result<Node<'_>, Unreadable
 
 struct TreeReader<'a> {
     item: &'a str,
-    events: Reader<&'a [u8]>,
+    events: Events<'a>,
     left: usize,
 }
 
@@ -342,8 +304,8 @@ impl<'a> TreeReader<'a> {
         let mut entries = Vec::new();
         let mut has_elements = false;
         loop {
-            let at = position(&self.events);
-            match self.events.read_event().map_err(|_| Unreadable::Malformed)? {
+            let at = self.events.position();
+            match self.events.read().map_err(|_| Unreadable::Malformed)? {
                 Event::Start(child) => {
                     has_elements = true;
                     let node = self.element(&child)?;
@@ -353,6 +315,10 @@ impl<'a> TreeReader<'a> {
                     if !name.contains(':') {
                         let free_key =
                             if name == "field" { attribute(&child, "external_id").map(Box::new) } else { None };
+                        if entries.is_empty() {
+                            // An order has more than a dozen fields.
+                            entries.reserve(16);
+                        }
                         entries.push(Entry { key: Text::checked(Cow::Borrowed(name)), free_key, node });
                     }
                 }
@@ -368,7 +334,7 @@ impl<'a> TreeReader<'a> {
         }
         let text = content.finish();
         if has_elements {
-            let stray = (!is_blank(text.shown())).then(|| trimmed(text.shown()).to_owned());
+            let stray = (!is_blank(text.shown())).then(|| trimmed(text.shown()).into());
             return Ok(Node::Object(Object { entries, stray }));
         }
         let is_array = is_blank(text.shown()) && attribute(start, "array").is_some_and(|array| array.shown() == "true");
