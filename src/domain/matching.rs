@@ -70,7 +70,7 @@ impl IdentityKinds {
     /// True if this kind is one of them.
     #[must_use]
     pub fn contains(self, kind: IdentityKind) -> bool {
-        self.0 & (1 << kind as u8) != 0
+        self.0 & IdentityKinds::from(kind).0 != 0
     }
 
     /// These and those.
@@ -80,9 +80,15 @@ impl IdentityKinds {
     }
 }
 
+impl From<IdentityKind> for IdentityKinds {
+    fn from(kind: IdentityKind) -> Self {
+        IdentityKinds(1 << kind as u8)
+    }
+}
+
 impl FromIterator<IdentityKind> for IdentityKinds {
     fn from_iter<I: IntoIterator<Item = IdentityKind>>(kinds: I) -> Self {
-        IdentityKinds(kinds.into_iter().fold(0, |bits, kind| bits | (1 << kind as u8)))
+        kinds.into_iter().fold(IdentityKinds::default(), |all, kind| all.and(kind.into()))
     }
 }
 

@@ -63,6 +63,9 @@ pub(super) async fn try_once<'a>(
     write(conn, account_id, &same, &changed, ready.len(), request.now).await?;
     let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
     end.map_err(store::Error::from)?;
+    if !request.head.dry_run {
+        setup.neighbours.keep_kinds(customers.made_kinds);
+    }
     Ok(answers.report(false))
 }
 
@@ -75,8 +78,8 @@ pub(super) fn note_id(answers: &mut Answers<'_>, group: &Group<'_>, ready: &[Rea
 /// What the account has, after what the request defines was written.
 async fn setup(conn: &mut PgConnection, imports: &Imports, request: &Import<'_, '_>) -> Result<Arc<Setup>, Stopped> {
     let account_id = request.account_id;
-    let before = versions(conn, request).await?.setup;
-    let setup = imports.setups.of_version(conn, account_id, before).await?;
+    let before = versions(conn, request).await?;
+    let setup = imports.setups.of_versions(conn, account_id, before).await?;
     let written =
         definitions::write(conn, account_id, request.head, &setup).await.map_err(|failure| match failure {
             Failure::Store(error) => Stopped::Store(error),

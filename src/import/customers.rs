@@ -45,7 +45,7 @@ pub(super) type Made = (Vec<NewProfile>, Vec<(Scoped, i64)>);
 impl<'s> Customers<'s> {
     pub(super) fn new(setup: &'s Setup, kinds: IdentityKinds) -> Self {
         let (own, found, new_profiles, new_identities, made_kinds) = Default::default();
-        Customers { setup, kinds, made_kinds, own, found, new_profiles, new_identities }
+        Customers { setup, kinds, own, found, new_profiles, made_kinds, new_identities }
     }
 
     /// The identities by which some orders' customers may be found and that are not known yet, each once.
@@ -54,12 +54,16 @@ impl<'s> Customers<'s> {
         let mut unknown = HashSet::new();
         for (database, key) in keys {
             let sought = |kind: &_| Sought { database, kind: *kind, name: &key.name, value: &key.value };
-            let mut known = Vec::with_capacity(key.kinds.len());
-            self.profiles(database, key, |kind, _| known.push(kind));
-            let unsure = |kind: &&_| self.kinds.contains(**kind) && !known.contains(*kind);
-            unknown.extend(key.kinds.iter().filter(unsure).map(sought));
+            unknown.extend(self.unsure(database, key).map(sought));
         }
         unknown.into_iter().collect()
+    }
+
+    /// The kinds by which a key may find a profile that is not known yet.
+    fn unsure<'k>(&self, database: i64, key: &'k Key<'_>) -> impl Iterator<Item = &'k IdentityKind> {
+        let (mut known, kinds) = (IdentityKinds::default(), self.kinds);
+        self.profiles(database, key, |kind, _| known = known.and(kind.into()));
+        key.kinds.iter().filter(move |kind| kinds.contains(**kind) && !known.contains(**kind))
     }
 
     /// Takes note of what was found of the identities that were sought.
@@ -102,7 +106,8 @@ impl<'s> Customers<'s> {
 
     /// True if nothing has to be looked for to find an order's profile, and none to be made.
     pub(super) fn know(&self, ready: &Ready<'_>) -> bool {
-        self.sought(std::iter::once(ready)).is_empty() && !self.misses(ready)
+        let is_sure = |key: &Key<'_>| self.unsure(ready.database, key).next().is_none();
+        ready.order.customer.iter().all(is_sure) && !self.misses(ready)
     }
 
     /// True if none of an order's keys finds a profile.

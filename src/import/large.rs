@@ -18,15 +18,14 @@ use super::report::{Report, Spent};
 use super::setup::Setup;
 use crate::domain::batch::Sent;
 use crate::store;
+use crate::store::copy;
 use crate::store::looks::{self, Numbers, Stored};
 use crate::store::orders::Digest;
 use crate::store::references::Versions;
-use crate::store::copy;
 
-/// Orders that are decoded, decided and copied together: memory holds two such sets.
-const SET: usize = 1_000;
-/// The first set is smaller, so that the database is not kept waiting for it.
-const FIRST_SET: usize = 500;
+/// Orders that are decoded, decided and copied together: memory holds two such sets, and the database is kept waiting
+/// for the first one.
+const SET: usize = 500;
 /// Packs of events are written when they are so many bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// Fewer orders are inserted by one statement: a copy takes several round trips.
@@ -40,7 +39,7 @@ pub(super) async fn try_once<'a>(
 ) -> Result<Report<'a>, Stopped> {
     let mut transaction = store::connect::begin_impatient(&imports.pool).await?;
     let versions = versions(&mut transaction, request).await?;
-    let setup = imports.setups.of_version(&mut transaction, request.account_id, versions.setup).await?;
+    let setup = imports.setups.of_versions(&mut transaction, request.account_id, versions).await?;
     if block_in_place(|| definitions::differ(request.head, &setup)).map_err(|rejection| request.refuse(&rejection))? {
         return Err(Stopped::Careful("it changes definitions"));
     }
@@ -79,6 +78,8 @@ struct Looked {
     first: usize,
     /// The place after the last of them.
     end: usize,
+    /// So many of them are picked together.
+    set: usize,
     stored: Stored,
     /// By what their texts are known.
     digests: Vec<Digest>,
@@ -109,8 +110,8 @@ struct Large<'r, 'a> {
     /// The next order that was not picked.
     next: usize,
     looked: Looked,
-    /// Numbers for orders that will be new, the next one last.
-    numbers: Vec<i64>,
+    /// Numbers for orders and profiles that will be new.
+    numbers: Numbers,
     /// Packs of events that are not written yet.
     events: Vec<String>,
     /// Stored orders are looked for between the first and the last external id of a set.
@@ -166,7 +167,7 @@ impl<'r, 'a> Large<'r, 'a> {
         };
         let set = self.decoded(picked, spent).await;
         if spent.plan(|| self.needs_nothing(&set)) {
-            let set = self.with_numbers(set, Vec::new());
+            let set = self.with_numbers(set, 0);
             let next = spent.plan(|| self.quick.decide(set, &self.looked.stored));
             copying.finish().await?;
             return next;
@@ -193,7 +194,7 @@ impl<'r, 'a> Large<'r, 'a> {
         if first < self.looked.end || first == all {
             return Ok(());
         }
-        let end = if first == 0 && all > store::SET { FIRST_SET } else { all.min(first + store::SET) };
+        let end = if first == 0 && all > store::SET { SET } else { all.min(first + store::SET) };
         let orders = &self.quick.request.orders[first..end];
         let mut keys: Vec<&str> = orders.iter().filter_map(|order| order.external_id).collect();
         keys.sort_unstable();
@@ -203,13 +204,17 @@ impl<'r, 'a> Large<'r, 'a> {
         let (stored, digests) = tokio::join!(self.stored(conn, &keys), async {
             spent.plan(|| orders.iter().map(|order| checks.digest(order)).collect())
         });
-        self.looked = Looked { first, end, stored: stored?, digests };
-        let is_new = |order: &&Sent<'_>| order.external_id.is_none_or(|id| !self.looked.stored.contains_key(id));
-        let missing = orders.iter().filter(is_new).count().saturating_sub(self.numbers.len());
+        let stored = stored?;
+        let is_new = |order: &&Sent<'_>| order.external_id.is_none_or(|id| !stored.contains_key(id));
+        let new = orders.iter().filter(is_new).count();
+        // What is not copied is decided all at once.
+        let set = if new == 0 { store::SET } else { SET };
+        self.looked = Looked { first, end, set, stored, digests };
+        let missing = new.saturating_sub(self.numbers.orders.len());
         if missing > 0 {
             // The next ones are probably new, too.
             let reserved = looks::reserve_numbers(conn, (4 * missing).min(all - first), 0).await?.orders;
-            self.numbers.splice(0..0, reserved);
+            self.numbers.orders.splice(0..0, reserved);
         }
         Ok(())
     }
@@ -230,12 +235,12 @@ impl<'r, 'a> Large<'r, 'a> {
 
     /// The next set of the orders that were looked for; those that were not sent like this before are being decoded.
     fn pick(&mut self) -> Option<Picked> {
-        let Looked { end, ref stored, ref digests, .. } = self.looked;
+        let Looked { end, set, ref stored, ref digests, .. } = self.looked;
         let first = self.next;
         if first == end {
             return None;
         }
-        self.next = end.min(first + SET);
+        self.next = end.min(first + set);
         let digests = &digests[first - self.looked.first..];
         let mut others = Vec::new();
         let check = |(index, (order, digest)): (usize, (&Sent<'_>, &Digest))| {
@@ -295,20 +300,24 @@ impl<'r, 'a> Large<'r, 'a> {
         }
         let differing = ready(&set.candidates).filter(|ready| !is_known(&self.looked.stored, ready));
         self.quick.customers.look(conn, account_id, differing.clone(), set.same.len()).await?;
-        let misses = differing.filter(|ready| self.quick.customers.misses(ready)).count();
-        let profiles = match misses {
-            0 => Vec::new(),
-            misses => looks::reserve_numbers(conn, 0, misses).await?.profiles,
-        };
-        Ok(self.with_numbers(set, profiles))
+        let new = differing.filter(|ready| self.quick.customers.misses(ready)).count();
+        if new > self.numbers.profiles.len() {
+            // The next ones' customers are probably new, too.
+            let left = self.quick.request.orders.len() - set.first;
+            let reserved = looks::reserve_numbers(conn, 0, (4 * new).min(left)).await?.profiles;
+            self.numbers.profiles.splice(0..0, reserved);
+        }
+        Ok(self.with_numbers(set, new))
     }
 
-    /// A set with the numbers that its orders and their profiles may need.
-    fn with_numbers(&mut self, set: Decoded<'a>, profiles: Vec<i64>) -> Complete<'a> {
+    /// A set with the numbers that its orders, and the new ones of their profiles, need.
+    fn with_numbers(&mut self, set: Decoded<'a>, profiles: usize) -> Complete<'a> {
         let Decoded { first, same, candidates } = set;
         let is_new = |ready: &&Ready<'_>| !self.looked.stored.contains_key(&*ready.order.external_id);
-        let new = ready(&candidates).filter(is_new).count();
-        let orders = self.numbers.split_off(self.numbers.len().saturating_sub(new));
+        let orders = ready(&candidates).filter(is_new).count();
+        let take = |numbers: &mut Vec<i64>, count| numbers.split_off(numbers.len().saturating_sub(count));
+        let orders = take(&mut self.numbers.orders, orders);
+        let profiles = take(&mut self.numbers.profiles, profiles);
         Complete { first, same, candidates, numbers: Numbers { orders, profiles } }
     }
 

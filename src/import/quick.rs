@@ -115,9 +115,10 @@ pub(super) struct Quick<'r, 'a> {
     pub checks: Checks<'r>,
     answers: Answers<'a>,
     pub customers: Customers<'r>,
-    /// The keys that the request makes (true) or changes, by their hashes: what it says of them next comes later,
-    /// too. Two keys of one hash only make the second one take the longer way.
-    taken: HashMap<u64, bool>,
+    /// The keys that the request makes and those that it changes, by their hashes: what it says of them next comes
+    /// later, too. Two keys of one hash only make the second one take the longer way.
+    made: HashSet<u64>,
+    changed: HashSet<u64>,
     hasher: RandomState,
     /// Orders that are decided after the others, since they need what is stored.
     pub later: Vec<Ready<'a>>,
@@ -128,13 +129,17 @@ pub(super) struct Quick<'r, 'a> {
 impl<'r, 'a> Quick<'r, 'a> {
     pub(super) fn new(request: &'r Import<'r, 'a>, checks: Checks<'r>, kinds: IdentityKinds) -> Self {
         let customers = Customers::new(checks.setup, kinds);
-        let (taken, hasher, later, products, skus) = Default::default();
+        let (made, changed, hasher, later, products, skus) = Default::default();
         let answers = Answers::of(request.orders.len());
-        Quick { request, checks, answers, customers, taken, hasher, later, products, skus }
+        Quick { request, checks, answers, customers, made, changed, hasher, later, products, skus }
     }
 
     fn hash(&self, key: &str) -> u64 {
         self.hasher.hash_one(key)
+    }
+
+    fn is_taken(&self, hash: u64) -> bool {
+        self.made.contains(&hash) || self.changed.contains(&hash)
     }
 
     fn rules(&self) -> Rules<'r> {
@@ -149,7 +154,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         let mut candidates = candidates.into_iter();
         for (sent, same) in self.request.orders[first..].iter().zip(same) {
             let (external_id, decided) = match (same, sent.external_id) {
-                (Some(id), Some(external_id)) if !self.taken.contains_key(&self.hash(external_id)) => {
+                (Some(id), Some(external_id)) if !self.is_taken(self.hash(external_id)) => {
                     (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))))
                 }
                 (Some(_), _) => return Err(AGAIN),
@@ -180,7 +185,7 @@ impl<'r, 'a> Quick<'r, 'a> {
     ) -> Result<Result<(Outcome, Option<i64>), Rejection>, Stopped> {
         let key = &ready.order.external_id;
         let hash = self.hash(key);
-        let taken = self.taken.contains_key(&hash);
+        let taken = self.is_taken(hash);
         let known = stored.get(&**key);
         if let Some(known) = known.filter(|_| is_known(stored, &ready)) {
             return if taken { Err(AGAIN) } else { Ok(Ok((Outcome::Unchanged, Some(known.id)))) };
@@ -198,8 +203,7 @@ impl<'r, 'a> Quick<'r, 'a> {
                 Ok(state) => state,
                 Err(rejection) => return Ok(Err(rejection)),
             };
-            let order =
-                StoredOrder { id: numbers.orders.pop().ok_or(NO_NUMBER)?, revision: 1, state };
+            let order = StoredOrder { id: numbers.orders.pop().ok_or(NO_NUMBER)?, revision: 1, state };
             if ready.announce {
                 for event in changes::events(None, &order.state, order.revision) {
                     events.push(order.id, key, &event);
@@ -214,10 +218,11 @@ impl<'r, 'a> Quick<'r, 'a> {
         ready.profile = Some(found.profile);
         self.customers.keep(ready.database, found);
         self.name_catalogue(&ready.order, is_new.then_some(new))?;
-        self.taken.entry(hash).or_insert(is_new);
         if is_new {
+            self.made.insert(hash);
             return Ok(Ok((Outcome::Created, id)));
         }
+        self.changed.insert(hash);
         self.later.push(ready);
         Ok(Ok((Outcome::Unchanged, None)))
     }
@@ -321,7 +326,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         create_stubs(conn, account_id, &changed, &later, &self.checks.setup.neighbours).await?;
         write(conn, account_id, &same, &changed, later.len(), self.request.now).await?;
         for group in same.iter().chain(&changed) {
-            let made_here = self.taken.get(&self.hash(&group.key)).is_some_and(|made| *made);
+            let made_here = self.made.contains(&self.hash(&group.key));
             note_id(&mut self.answers, group, &later, self.request.head.dry_run && made_here);
         }
         Ok(())

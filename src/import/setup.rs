@@ -10,7 +10,7 @@ use crate::domain::line_statuses::LineStatus;
 use crate::domain::matching::{IdentityKind, IdentityKinds, Key};
 use crate::store;
 use crate::store::profiles::Sought;
-use crate::store::references::References;
+use crate::store::references::{References, Versions};
 
 /// What an operator set up in an account, and what its requests defined.
 #[derive(Debug, Default)]
@@ -181,14 +181,20 @@ impl Setups {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&account_id).cloned()
     }
 
-    /// An account's setup of the version that this transaction sees. A version that the transaction itself made
+    /// An account's setup of the versions that this transaction sees. A version that the transaction itself made
     /// must not be asked for: it may be rolled back.
-    pub(super) async fn of_version(
+    pub(super) async fn of_versions(
         &self,
         conn: &mut PgConnection,
         account_id: i64,
-        version: i64,
+        versions: Versions,
     ) -> store::Result<Arc<Setup>> {
+        let setup = self.of_version(conn, account_id, versions.setup).await?;
+        setup.neighbours.keep_kinds(versions.kinds);
+        Ok(setup)
+    }
+
+    async fn of_version(&self, conn: &mut PgConnection, account_id: i64, version: i64) -> store::Result<Arc<Setup>> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(setup) = kept().get(&account_id).filter(|setup| setup.version == version) {
             return Ok(Arc::clone(setup));

@@ -73,8 +73,8 @@ async fn setup(imports: &Imports, request: &Import<'_, '_>) -> Result<Arc<Setup>
         return Ok(setup);
     }
     let mut conn = store::connect::acquire(&imports.pool).await?;
-    let version = versions(&mut conn, request).await?.setup;
-    Ok(imports.setups.of_version(&mut conn, request.account_id, version).await?)
+    let versions = versions(&mut conn, request).await?;
+    Ok(imports.setups.of_versions(&mut conn, request.account_id, versions).await?)
 }
 
 /// Writes what takes more than one statement.

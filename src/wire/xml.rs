@@ -37,7 +37,17 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
         let at = events.position();
         match events.read()? {
             Event::Eof => break,
-            event => splitter.event(at, events.position(), &event)?,
+            event => {
+                splitter.event(at, events.position(), &event)?;
+                if splitter.depth > 1
+                    && let Event::Start(_) = event
+                {
+                    let start = events.position();
+                    if let Some(content) = events.plain_content() {
+                        splitter.end(start + content.len(), events.position());
+                    }
+                }
+            }
         }
     }
     if splitter.depth > 0 {
@@ -74,7 +84,9 @@ impl Splitter<'_, '_> {
                 self.end(at, end);
                 Ok(())
             }
-            Event::Text(text) if text.contains('>') && text.contains("]]>") => Err(Malformed::new(at, "expected no \"]]>\" in a text")),
+            Event::Text(text) if text.contains('>') && text.contains("]]>") => {
+                Err(Malformed::new(at, "expected no \"]]>\" in a text"))
+            }
             Event::Text(text) => self.text(at, text),
             Event::CData(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
             Event::CData(text) => self.text(at, text),
@@ -300,6 +312,9 @@ impl<'a> TreeReader<'a> {
     /// Reads what stands in an element, up to its end. The depth was checked when the document was split.
     fn element(&mut self, start: &BytesStart<'_>) -> Result<Node<'a>, Unreadable> {
         self.left = self.left.checked_sub(1).ok_or(Unreadable::TooManyValues)?;
+        if let Some(text) = self.events.plain_content() {
+            return Ok(scalar(start, Text::checked(Cow::Borrowed(text))));
+        }
         let mut content = Content::default();
         let mut entries = Vec::new();
         let mut has_elements = false;
@@ -337,9 +352,14 @@ impl<'a> TreeReader<'a> {
             let stray = (!is_blank(text.shown())).then(|| trimmed(text.shown()).into());
             return Ok(Node::Object(Object { entries, stray }));
         }
-        let is_array = is_blank(text.shown()) && attribute(start, "array").is_some_and(|array| array.shown() == "true");
-        Ok(if is_array { Node::List(Vec::new()) } else { Node::Text(text) })
+        Ok(scalar(start, text))
     }
+}
+
+/// An element without elements in it.
+fn scalar<'a>(start: &BytesStart<'_>, text: Text<'a>) -> Node<'a> {
+    let is_array = is_blank(text.shown()) && attribute(start, "array").is_some_and(|array| array.shown() == "true");
+    if is_array { Node::List(Vec::new()) } else { Node::Text(text) }
 }
 
 /// The value of an attribute.
