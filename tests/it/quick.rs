@@ -243,3 +243,30 @@ async fn joined_requests_keep_their_own_answers() {
     assert_eq!(server.db.text(torn).await, "0", "no order is a mixture");
     assert!(stored(&server.db).await.contains("shared"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_is_found_by_a_kind_of_key_that_another_server_brought() {
+    for count in [3, 300] {
+        let first = TestServer::start().await;
+        let second = TestServer::on(first.db.clone(), Given::default()).await;
+        let orders = |name: &str, matching: &str| {
+            let one = |number| {
+                let mut order = order(format!("{name}_{number}"), 1, 1);
+                order.set("matching", text(matching));
+                order.set("email", text(format!("{number}@example.com")));
+                order
+            };
+            call((0..count).map(one).collect()).render("json")
+        };
+        // The account knows its customers by one kind of key, and the first server has seen that.
+        let mut known = order("known", 1, 1);
+        known.set("matching", text("email_profile"));
+        known.set("email", text("known@example.com"));
+        first.import("json", call(vec![known]).render("json")).await;
+        second.import("json", orders("second", "email_sub")).await;
+        first.import("json", orders("first", "email")).await;
+        let together = "select count(*) from orders a join orders b on b.profile = a.profile
+            where a.external_id like 'second%' and b.external_id = replace(a.external_id, 'second', 'first')";
+        assert_eq!(first.db.text(together).await, count.to_string());
+    }
+}
