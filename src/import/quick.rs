@@ -310,8 +310,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         let mut keys: Vec<&str> = later.iter().map(|ready| &*ready.order.external_id).collect();
         keys.sort_unstable();
         keys.dedup();
-        store::orders::lock(conn, account_id, &keys).await?;
-        let stored = store::orders::read(conn, account_id, &keys).await?;
+        let stored = store::orders::lock_and_read(conn, account_id, &keys).await?;
         if stored.len() < keys.len() {
             return Err(Stopped::Careful("an order was deleted"));
         }

@@ -1,4 +1,6 @@
-//! Lines of orders, on their way to the database. Whoever writes one holds the lock of its order.
+//! Lines of orders. Whoever writes one holds the lock of its order.
+
+use std::collections::HashMap;
 
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
@@ -60,6 +62,62 @@ impl<'s> Columns<'s> {
         }
         columns
     }
+}
+
+/// A line as it is stored.
+pub(super) struct LineRow {
+    pub order_id: i64,
+    pub external_id: String,
+    pub product: Option<String>,
+    pub sku: Option<String>,
+    pub status: String,
+    pub base_price_per_item: Option<Decimal>,
+    pub min_price_per_item: Option<Decimal>,
+    pub final_price_per_item: Option<Decimal>,
+    pub count: i32,
+    pub custom_fields: String,
+}
+
+impl LineRow {
+    pub(super) fn line(self) -> Result<LineState<'static>> {
+        Ok(LineState {
+            external_id: self.external_id.into(),
+            product: self.product.map(Into::into),
+            sku: self.sku.map(Into::into),
+            status: self.status.into(),
+            base_price_per_item: self.base_price_per_item.map(|price| price.normalize()),
+            min_price_per_item: self.min_price_per_item.map(|price| price.normalize()),
+            final_price_per_item: self.final_price_per_item.map(|price| price.normalize()),
+            count: self.count,
+            custom_fields: custom_values::values("order_lines", &self.custom_fields)?,
+        })
+    }
+}
+
+/// The lines of some orders that the transaction has locked, by the orders' internal ids, in their places.
+pub(super) async fn read(
+    conn: &mut PgConnection,
+    account_id: i64,
+    order_ids: &[i64],
+) -> Result<HashMap<i64, Vec<LineState<'static>>>> {
+    let rows = sqlx::query_as!(
+        LineRow,
+        "-- order_lines.read
+        select l.order_id, l.external_id, l.product, l.sku, l.status, l.base_price_per_item, l.min_price_per_item,
+            l.final_price_per_item, l.count, l.custom_fields::text as \"custom_fields!\"
+        from unnest($2::bigint[]) as k (id)
+        join lateral (select * from order_lines l where l.account_id = $1 and l.order_id = k.id offset 0) l on true
+        order by l.order_id, l.position",
+        account_id,
+        order_ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut lines: HashMap<i64, Vec<LineState<'static>>> = HashMap::with_capacity(order_ids.len());
+    for row in rows {
+        lines.entry(row.order_id).or_default().push(row.line()?);
+    }
+    Ok(lines)
 }
 
 /// Inserts lines of new orders and inserts or replaces lines of locked ones, of so many orders.

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::order_lines::{self, PlacedLine};
+use super::order_lines::{self, LineRow, PlacedLine};
 use super::references::Versions;
 use super::{Error, Result, SET, custom_values};
 use crate::domain::orders::{LineState, OrderState, StoredOrder};
@@ -51,6 +51,24 @@ pub async fn read(
     Ok(orders)
 }
 
+/// An order without its lines.
+struct OrderRow {
+    id: i64,
+    external_id: String,
+    revision: i64,
+    profile: i64,
+    endpoint: String,
+    status: String,
+    total_price: Decimal,
+    currency: String,
+    delivery_cost: Option<Decimal>,
+    region: Option<String>,
+    tags: Vec<String>,
+    custom_fields: String,
+    create_time: OffsetDateTime,
+    update_time: OffsetDateTime,
+}
+
 /// An order with one of its lines.
 struct Row {
     id: i64,
@@ -78,15 +96,54 @@ struct Row {
     line_custom_fields: Option<String>,
 }
 
+impl Row {
+    /// The order; its line has to be taken before.
+    fn order(self) -> OrderRow {
+        OrderRow {
+            id: self.id,
+            external_id: self.external_id,
+            revision: self.revision,
+            profile: self.profile,
+            endpoint: self.endpoint,
+            status: self.status,
+            total_price: self.total_price,
+            currency: self.currency,
+            delivery_cost: self.delivery_cost,
+            region: self.region,
+            tags: self.tags,
+            custom_fields: self.custom_fields,
+            create_time: self.create_time,
+            update_time: self.update_time,
+        }
+    }
+
+    fn take_line(&mut self) -> Result<Option<LineState<'static>>> {
+        let Some(external_id) = self.line_external_id.take() else { return Ok(None) };
+        let missing = |column| Error::Corrupt { table: "order_lines", column, what: "null".to_owned() };
+        let line = LineRow {
+            order_id: self.id,
+            external_id,
+            product: self.product.take(),
+            sku: self.sku.take(),
+            status: self.line_status.take().ok_or_else(|| missing("status"))?,
+            base_price_per_item: self.base_price_per_item,
+            min_price_per_item: self.min_price_per_item,
+            final_price_per_item: self.final_price_per_item,
+            count: self.count.ok_or_else(|| missing("count"))?,
+            custom_fields: self.line_custom_fields.take().unwrap_or_else(|| "{}".to_owned()),
+        };
+        line.line().map(Some)
+    }
+}
+
 /// Puts the lines to their orders; the rows of an order follow each other.
 fn collect(rows: Vec<Row>, orders: &mut HashMap<String, StoredOrder<'static>>) -> Result<()> {
     let mut open: Option<(String, StoredOrder<'static>)> = None;
     for mut row in rows {
-        let line = line(&mut row)?;
+        let line = row.take_line()?;
         if open.as_ref().is_none_or(|(_, order)| order.id != row.id) {
             orders.extend(open.take());
-            let external_id = std::mem::take(&mut row.external_id);
-            open = Some((external_id, order(row)?));
+            open = Some(row.order().order()?);
         }
         if let (Some((_, order)), Some(line)) = (&mut open, line) {
             order.state.lines.push(line);
@@ -96,41 +153,25 @@ fn collect(rows: Vec<Row>, orders: &mut HashMap<String, StoredOrder<'static>>) -
     Ok(())
 }
 
-fn order(row: Row) -> Result<StoredOrder<'static>> {
-    Ok(StoredOrder {
-        id: row.id,
-        revision: row.revision,
-        state: OrderState {
-            profile: row.profile,
-            endpoint: row.endpoint.into(),
-            status: row.status.into(),
-            total_price: row.total_price.normalize(),
-            currency: row.currency.into(),
-            delivery_cost: row.delivery_cost.map(|cost| cost.normalize()),
-            region: row.region.map(Into::into),
-            tags: row.tags.into_iter().map(Into::into).collect(),
-            custom_fields: custom_values::values("orders", &row.custom_fields)?,
-            create_time: row.create_time,
-            update_time: row.update_time,
+impl OrderRow {
+    /// The order, without lines, and its external id.
+    fn order(self) -> Result<(String, StoredOrder<'static>)> {
+        let state = OrderState {
+            profile: self.profile,
+            endpoint: self.endpoint.into(),
+            status: self.status.into(),
+            total_price: self.total_price.normalize(),
+            currency: self.currency.into(),
+            delivery_cost: self.delivery_cost.map(|cost| cost.normalize()),
+            region: self.region.map(Into::into),
+            tags: self.tags.into_iter().map(Into::into).collect(),
+            custom_fields: custom_values::values("orders", &self.custom_fields)?,
+            create_time: self.create_time,
+            update_time: self.update_time,
             lines: Vec::new(),
-        },
-    })
-}
-
-fn line(row: &mut Row) -> Result<Option<LineState<'static>>> {
-    let Some(external_id) = row.line_external_id.take() else { return Ok(None) };
-    let missing = |column| Error::Corrupt { table: "order_lines", column, what: "null".to_owned() };
-    Ok(Some(LineState {
-        external_id: external_id.into(),
-        product: row.product.take().map(Into::into),
-        sku: row.sku.take().map(Into::into),
-        status: row.line_status.take().ok_or_else(|| missing("status"))?.into(),
-        base_price_per_item: row.base_price_per_item.map(|price| price.normalize()),
-        min_price_per_item: row.min_price_per_item.map(|price| price.normalize()),
-        final_price_per_item: row.final_price_per_item.map(|price| price.normalize()),
-        count: row.count.ok_or_else(|| missing("count"))?,
-        custom_fields: custom_values::values("order_lines", row.line_custom_fields.as_deref().unwrap_or("{}"))?,
-    }))
+        };
+        Ok((self.external_id, StoredOrder { id: self.id, revision: self.revision, state }))
+    }
 }
 
 /// 128 bits by which something is known.
@@ -306,16 +347,24 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_
     Ok(())
 }
 
-/// Locks orders that are there, in the order of their keys, which are sorted.
+/// Locks orders that are there, in the order of their keys, which are sorted; and reads them and their lines.
 ///
 /// # Errors
-/// The database failed.
-pub async fn lock(conn: &mut PgConnection, account_id: i64, external_ids: &[&str]) -> Result<()> {
+/// The database failed, or holds what cannot be.
+pub async fn lock_and_read(
+    conn: &mut PgConnection,
+    account_id: i64,
+    external_ids: &[&str],
+) -> Result<HashMap<String, StoredOrder<'static>>> {
+    let mut orders = HashMap::with_capacity(external_ids.len());
     for external_ids in external_ids.chunks(SET) {
-        sqlx::query!(
-            "-- orders.lock
-            select o.id from unnest($2::text[]) with ordinality as k (external_id, place)
-            join lateral (select id from orders o where o.account_id = $1 and o.external_id = k.external_id
+        let rows = sqlx::query_as!(
+            OrderRow,
+            "-- orders.lock_and_read
+            select o.id, o.external_id, o.revision, o.profile, o.endpoint, o.status, o.total_price, o.currency,
+                o.delivery_cost, o.region, o.tags, o.custom_fields::text as \"custom_fields!\", o.create_time, o.update_time
+            from unnest($2::text[]) with ordinality as k (external_id, place)
+            join lateral (select * from orders o where o.account_id = $1 and o.external_id = k.external_id
                 for no key update offset 0) o on true
             order by k.place",
             account_id,
@@ -323,8 +372,17 @@ pub async fn lock(conn: &mut PgConnection, account_id: i64, external_ids: &[&str
         )
         .fetch_all(&mut *conn)
         .await?;
+        // Only now, when the locks are held: the statement above would see the lines from before it waited.
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let mut lines = order_lines::read(conn, account_id, &ids).await?;
+        for row in rows {
+            let of_order = lines.remove(&row.id).unwrap_or_default();
+            let (external_id, mut order) = row.order()?;
+            order.state.lines = of_order;
+            orders.insert(external_id, order);
+        }
     }
-    Ok(())
+    Ok(orders)
 }
 
 /// Renews the digests of orders that were found as they were sent, unless another request is at them or has
