@@ -154,6 +154,11 @@ impl<'s> Customers<'s> {
         }
     }
 
+    /// How many keys wait to be made.
+    pub(super) fn keys_to_make(&self) -> usize {
+        self.new_identities.len()
+    }
+
     /// What the request makes, since it was last asked; each new profile gets its profile id.
     pub(super) fn take_made(&mut self) -> Result<Made, Error> {
         let mut identities = std::mem::take(&mut self.new_identities);

@@ -25,9 +25,13 @@ use crate::store::references::Versions;
 
 /// Orders that are decoded, decided and copied together: memory holds two such sets, and the database is kept waiting
 /// for the first one.
-const SET: usize = 500;
+const SET: usize = 1_000;
 /// Packs of events are written when they are so many bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
+/// New customers wait for those of the next set until they have more keys.
+const MAX_KEYS: usize = SET;
+/// Numbers are reserved for so many times the orders that are new, since the next ones are probably new, too.
+const SETS_AHEAD: usize = 10;
 /// Fewer orders are inserted by one statement: a copy takes several round trips.
 const MIN_FOR_COPY: usize = 100;
 
@@ -139,18 +143,20 @@ impl<'r, 'a> Large<'r, 'a> {
                 new = self.copy(conn, new, spent).await?;
             }
             self.write_events(conn, 0).await?;
-            self.quick.make_neighbours(conn, &mut new).await?;
+            self.quick.make_stubs(conn, &new).await?;
             self.quick.create(conn, &new, self.versions).await?;
             self.look(conn, spent).await?;
         }
         self.write_events(conn, 0).await?;
+        self.quick.make_customers(conn, 0).await?;
         self.quick.finish(transaction, spent).await
     }
 
     /// Copies a set of new orders in, and decides the next set meanwhile.
     async fn copy(&mut self, conn: &mut PgConnection, mut new: New<'a>, spent: &mut Spent) -> Result<New<'a>, Stopped> {
         let account_id = self.quick.request.account_id;
-        self.quick.make_neighbours(conn, &mut new).await?;
+        self.quick.make_customers(conn, MAX_KEYS).await?;
+        self.quick.make_stubs(conn, &new).await?;
         self.events.push(std::mem::take(&mut new.events));
         self.write_events(conn, MAX_EVENT_BYTES).await?;
         self.look(conn, spent).await?;
@@ -212,8 +218,8 @@ impl<'r, 'a> Large<'r, 'a> {
         self.looked = Looked { first, end, set, stored, digests };
         let missing = new.saturating_sub(self.numbers.orders.len());
         if missing > 0 {
-            // The next ones are probably new, too.
-            let reserved = looks::reserve_numbers(conn, (4 * missing).min(all - first), 0).await?.orders;
+            let ahead = (SETS_AHEAD * missing).min(all - first);
+            let reserved = looks::reserve_numbers(conn, ahead, 0).await?.orders;
             self.numbers.orders.splice(0..0, reserved);
         }
         Ok(())
@@ -302,9 +308,8 @@ impl<'r, 'a> Large<'r, 'a> {
         self.quick.customers.look(conn, account_id, differing.clone(), set.same.len()).await?;
         let new = differing.filter(|ready| self.quick.customers.misses(ready)).count();
         if new > self.numbers.profiles.len() {
-            // The next ones' customers are probably new, too.
-            let left = self.quick.request.orders.len() - set.first;
-            let reserved = looks::reserve_numbers(conn, 0, (4 * new).min(left)).await?.profiles;
+            let ahead = (SETS_AHEAD * new).min(self.quick.request.orders.len() - set.first);
+            let reserved = looks::reserve_numbers(conn, 0, ahead).await?.profiles;
             self.numbers.profiles.splice(0..0, reserved);
         }
         Ok(self.with_numbers(set, new))

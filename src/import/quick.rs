@@ -14,7 +14,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use super::careful::{create_stubs, note_id, write};
 use super::changes::{self, Pack};
 use super::check::{Checks, Ready};
-use super::customers::{Customers, Made};
+use super::customers::Customers;
 use super::merge::{Rules, merge};
 use super::orders::{Import, Stopped};
 use super::plan::{Plan, plan};
@@ -77,7 +77,6 @@ pub(super) struct NewOrder<'a> {
 /// What a set of orders makes.
 #[derive(Default)]
 pub(super) struct New<'a> {
-    customers: Made,
     products: BTreeSet<Cow<'a, str>>,
     skus: BTreeMap<Cow<'a, str>, Option<Cow<'a, str>>>,
     pub orders: Vec<NewOrder<'a>>,
@@ -85,9 +84,9 @@ pub(super) struct New<'a> {
 }
 
 impl<'a> New<'a> {
-    /// Customers, products or SKUs have to be made before the orders.
-    pub(super) fn needs_neighbours(&self) -> bool {
-        !(self.customers.1.is_empty() && self.products.is_empty() && self.skus.is_empty())
+    /// Products or SKUs have to be made before the orders.
+    pub(super) fn needs_stubs(&self) -> bool {
+        !(self.products.is_empty() && self.skus.is_empty())
     }
 
     /// The orders on their way to the database.
@@ -170,7 +169,6 @@ impl<'r, 'a> Quick<'r, 'a> {
             let (outcome, id) = decided.unwrap_or_else(|rejection| (Outcome::Failed(Box::new(rejection)), None));
             self.answers.push(external_id, outcome, id);
         }
-        new.customers = self.customers.take_made()?;
         new.events = events.text();
         Ok(new)
     }
@@ -255,11 +253,18 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(())
     }
 
-    /// Makes the customers, products and SKUs that a set needs.
-    pub(super) async fn make_neighbours(&self, conn: &mut PgConnection, new: &mut New<'a>) -> Result<(), Stopped> {
+    /// Makes the customers of the orders so far, if they have more than so many keys.
+    pub(super) async fn make_customers(&mut self, conn: &mut PgConnection, keys: usize) -> Result<(), Stopped> {
+        if self.customers.keys_to_make() > keys {
+            let (profiles, identities) = self.customers.take_made()?;
+            store::profiles::create(conn, self.request.account_id, &profiles, identities, SET).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the products and SKUs that a set needs.
+    pub(super) async fn make_stubs(&self, conn: &mut PgConnection, new: &New<'a>) -> Result<(), Stopped> {
         let account_id = self.request.account_id;
-        let (profiles, identities) = std::mem::take(&mut new.customers);
-        store::profiles::create(conn, account_id, &profiles, identities, SET).await?;
         let products: Vec<&str> = new.products.iter().map(|id| &**id).collect();
         store::catalogue::create_product_stubs(conn, account_id, &products, SET).await?;
         let skus: Vec<_> = new.skus.iter().map(|(id, product)| (&**id, product.as_deref())).collect();

@@ -58,7 +58,7 @@ pub(super) async fn try_once<'a>(
     let same = orders.map(|_| None).collect();
     let complete = Complete { first: 0, same, candidates, numbers };
     let new = spent.plan(|| quick.decide(complete, &stored))?;
-    if quick.later.is_empty() && !new.needs_neighbours() && !request.head.dry_run {
+    if quick.later.is_empty() && quick.customers.keys_to_make() == 0 && !new.needs_stubs() && !request.head.dry_run {
         let answers = quick.answers()?;
         quick.create(&mut conn, &new, versions).await?;
         return Ok(answers.report(false));
@@ -80,8 +80,8 @@ async fn setup(imports: &Imports, request: &Import<'_, '_>) -> Result<Arc<Setup>
 /// Writes what takes more than one statement.
 async fn write<'a>(
     pool: &PgPool,
-    quick: Quick<'_, 'a>,
-    mut new: New<'a>,
+    mut quick: Quick<'_, 'a>,
+    new: New<'a>,
     versions: Versions,
     spent: &mut Spent,
 ) -> Result<Report<'a>, Stopped> {
@@ -91,7 +91,8 @@ async fn write<'a>(
     if super::orders::versions(conn, request).await? != versions {
         return Err(Stopped::Careful("the account's setup was changed"));
     }
-    quick.make_neighbours(conn, &mut new).await?;
+    quick.make_customers(conn, 0).await?;
+    quick.make_stubs(conn, &new).await?;
     quick.create(conn, &new, versions).await?;
     quick.finish(transaction, spent).await
 }

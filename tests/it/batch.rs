@@ -138,10 +138,8 @@ async fn a_wrong_order_stops_everything_if_asked_to() {
 
 /// Statements of an import: at most this many, …
 const CONSTANT: i64 = 10;
-/// … and this many more for each started set of 2,000 orders …
+/// … and this many more for each started set of 2,000 orders.
 const PER_SET: i64 = 8;
-/// … or, if they are new and go in while the next ones are decoded, for each started set of 500.
-const PER_NEW_SET: i64 = 6;
 
 /// How many statements the database has run for the server.
 async fn statements(server: &TestServer) -> i64 {
@@ -165,10 +163,9 @@ async fn statements_grow_by_sets_of_orders() {
             let answer = server.import("json", body).await;
             assert!(answer.body.starts_with("{\"error\":0,"), "{}", answer.body);
             let ran = statements(&server).await - before;
-            let (set, per_set) = if kind == "new" { (500, PER_NEW_SET) } else { (2_000, PER_SET) };
-            let sets = i64::try_from(orders.div_ceil(set)).expect("a small number");
+            let sets = i64::try_from(orders.div_ceil(2_000)).expect("a small number");
             seen.push(format!("{orders} {kind}: {ran}"));
-            assert!(ran <= CONSTANT + per_set * sets, "{seen:?}");
+            assert!(ran <= CONSTANT + PER_SET * sets, "{seen:?}");
         }
     }
     println!("{seen:?}");
