@@ -86,9 +86,24 @@ pub struct Given {
     /// How long running requests may go on after a signal to stop, in milliseconds [default: 30000]
     #[arg(long, env = "ORDERGATE_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     pub shutdown_timeout_ms: Option<u64>,
-    /// How long events stay in the outbox, in hours [default: 720]
+    /// How long events and what became of their deliveries is kept, in hours [default: 720]
     #[arg(long, env = "ORDERGATE_OUTBOX_MAX_AGE_HOURS", value_name = "HOURS")]
     pub outbox_max_age_hours: Option<u32>,
+    /// Whether this server leaves the delivery of events to others (`ordergate deliver`) [default: false]
+    #[arg(long, env = "ORDERGATE_NO_DELIVERY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub no_delivery: Option<bool>,
+    /// Whether events may be sent to private addresses: loopback, private and link-local networks [default: false]
+    #[arg(long, env = "ORDERGATE_ALLOW_PRIVATE_WEBHOOKS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_private_webhooks: Option<bool>,
+    /// Longest time for one try to deliver an event, in milliseconds [default: 15000]
+    #[arg(long, env = "ORDERGATE_WEBHOOK_TIMEOUT_MS", value_name = "MS")]
+    pub webhook_timeout_ms: Option<u64>,
+    /// How long to wait after the first try that failed, in milliseconds; later waits are longer [default: 5000]
+    #[arg(long, env = "ORDERGATE_WEBHOOK_RETRY_MS", value_name = "MS")]
+    pub webhook_retry_ms: Option<u64>,
+    /// Most events on their way to one subscription at once, of one server [default: 16]
+    #[arg(long, env = "ORDERGATE_WEBHOOK_MAX_INFLIGHT", value_name = "N")]
+    pub webhook_max_inflight: Option<usize>,
     /// Whether an import may skip what did not change and copy in what is new; without, it answers and stores the same, slower [default: true]
     #[arg(long, env = "ORDERGATE_QUICK_IMPORTS", value_name = "BOOL")]
     pub quick_imports: Option<bool>,
@@ -151,6 +166,19 @@ impl Limits {
     }
 }
 
+/// How events are delivered.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// Private addresses may be reached.
+    pub allow_private: bool,
+    /// Longest time for one try.
+    pub timeout: Duration,
+    /// How long to wait after the first try that failed.
+    pub first_wait: Duration,
+    /// Most events on their way to one subscription at once.
+    pub max_inflight: usize,
+}
+
 /// The settings that the server runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -182,8 +210,12 @@ pub struct Settings {
     pub max_connections: u32,
     /// How long running requests may go on after a signal.
     pub shutdown_timeout: Duration,
-    /// How long events stay in the outbox.
+    /// How long events and what became of their deliveries is kept.
     pub outbox_max_age: Duration,
+    /// Others deliver events.
+    pub no_delivery: bool,
+    /// How events are delivered.
+    pub webhooks: Webhooks,
     /// Imports may go the quick way.
     pub quick_imports: bool,
     /// Every answer tells how long its phases took.
@@ -290,6 +322,13 @@ impl Settings {
             max_connections,
             shutdown_timeout: timeout!(shutdown_timeout_ms, 30_000),
             outbox_max_age: Duration::from_hours(outbox_max_age_hours.into()),
+            no_delivery: pick!(no_delivery, false),
+            webhooks: Webhooks {
+                allow_private: pick!(allow_private_webhooks, false),
+                timeout: timeout!(webhook_timeout_ms, 15_000),
+                first_wait: timeout!(webhook_retry_ms, 5_000),
+                max_inflight: positive("webhook_max_inflight", pick!(webhook_max_inflight, 16))?,
+            },
             quick_imports: pick!(quick_imports, true),
             server_timing: pick!(server_timing, false),
         })

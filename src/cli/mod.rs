@@ -5,6 +5,7 @@ mod demo;
 mod output;
 mod serve;
 mod setup;
+mod subscription;
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -40,6 +41,12 @@ enum Command {
         #[command(flatten)]
         given: Box<Given>,
     },
+    /// Deliver events, and nothing else; `serve` does it, too, unless it is told not to
+    #[command(after_help = "Any number of servers may deliver for the same database. Stop with SIGTERM or Ctrl-C.")]
+    Deliver {
+        #[command(flatten)]
+        given: Box<Given>,
+    },
     /// Bring the database's schema up to this program's version (serve does it, too)
     Migrate,
     /// Accounts: everything else belongs to one
@@ -66,6 +73,9 @@ enum Command {
     /// What an order does with a customer, product or SKU that is not known
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Subscriptions: where events are sent
+    #[command(subcommand)]
+    Subscription(SubscriptionCommand),
 }
 
 /// The account that a command works on.
@@ -233,6 +243,70 @@ enum PolicyCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum SubscriptionCommand {
+    /// Make a subscription and print the secret that signs its events: it is shown once
+    Create {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Where events are sent, by http or https
+        #[arg(long)]
+        url: String,
+        /// Types of events, or * for all
+        #[arg(long, value_delimiter = ',', required = true, value_name = "TYPES")]
+        events: Vec<String>,
+        /// Only orders of these touchpoints [default: all]
+        #[arg(long, value_delimiter = ',', value_name = "IDS")]
+        touchpoints: Vec<String>,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List the subscriptions, without their secrets
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+    },
+    /// Show one
+    Show {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id, as `subscription list` shows it
+        id: i64,
+    },
+    /// Enable one that was disabled: what waits for it is sent
+    Enable {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id
+        id: i64,
+    },
+    /// Disable one: it gets no new events, and what waits for it stays
+    Disable {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id
+        id: i64,
+    },
+    /// Make a new secret and print it; the one before stays good for a while
+    Rotate {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id
+        id: i64,
+        /// For how many hours events are signed by both
+        #[arg(long, default_value_t = 24, value_name = "HOURS")]
+        keep_hours: u32,
+    },
+    /// Delete one with all that waits for it
+    Delete {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id
+        id: i64,
+    },
+}
+
 /// Runs the program on its arguments.
 ///
 /// # Errors
@@ -241,6 +315,7 @@ pub fn run() -> anyhow::Result<()> {
     let Cli { common, output, command } = Cli::parse();
     let (log, demo, given) = match &command {
         Command::Serve { demo, given } => ("info", *demo, given.as_ref()),
+        Command::Deliver { given } => ("info", false, given.as_ref()),
         _ => ("warn", false, &Given::default()),
     };
     let settings = Settings::resolve(common, given)?;
@@ -249,6 +324,7 @@ pub fn run() -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve { .. } => serve::serve(settings, demo).await,
+            Command::Deliver { .. } => serve::deliver_alone(settings).await,
             command => setup::run(&settings, output, command).await,
         }
     })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +11,7 @@ use super::database::Database;
 use super::demo;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::delivery;
 use crate::http::App;
 use crate::store;
 
@@ -20,6 +21,8 @@ const JANITOR_INTERVAL: Duration = Duration::from_mins(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most events that one statement deletes.
 const PRUNE_SET: i64 = 10_000;
+/// One to be woken by, one to work with.
+const DELIVERY_CONNECTIONS: u32 = 2;
 
 pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> {
     if demo && !settings.listen.ip().is_loopback() {
@@ -72,16 +75,46 @@ async fn run(
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
     let outbox_max_age = settings.outbox_max_age;
+    let delivering = deliver(settings.clone(), database, stop.clone());
     let app = App::new(settings, pool.clone(), clock.clone(), demo);
     let janitor = janitor(&app, &pool, &clock, outbox_max_age);
-    tokio::select! {
-        () = crate::http::serve::serve(app.clone(), listener, stop) => {}
-        () = janitor => {}
-    }
+    let serving = async {
+        tokio::select! {
+            () = crate::http::serve::serve(app.clone(), listener, stop) => {}
+            () = janitor => {}
+            () = delivery::announce(&pool, app.events_written()) => {}
+        }
+        Ok(())
+    };
+    let served = tokio::try_join!(serving, delivering);
     note_uses(&app, &pool).await;
     // What still runs past its deadline ends with the process.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     tracing::info!("ordergate has stopped");
+    served.map(drop)
+}
+
+/// `deliver`: delivers events, and nothing else.
+pub(super) async fn deliver_alone(settings: Settings) -> anyhow::Result<()> {
+    let stop = crate::shutdown::on_signal().context("signals")?;
+    let database = Database::for_command(&settings).await?;
+    database.connect().await?.close().await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
+    let delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop).await;
+    tracing::info!("ordergate has stopped");
+    let stopped = database.stop().await;
+    delivered.and(stopped)
+}
+
+/// Delivers events until `stop`, by connections of its own: imports never wait for them.
+async fn deliver(settings: Settings, database: &Database, stop: CancellationToken) -> anyhow::Result<()> {
+    if settings.no_delivery {
+        return Ok(());
+    }
+    let settings = Settings { max_connections: DELIVERY_CONNECTIONS, ..settings };
+    let pool = store::connect::pool(database.options.clone(), &settings);
+    delivery::run(pool.clone(), settings.webhooks, stop).await.context("delivery")?;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     Ok(())
 }
 
@@ -102,9 +135,11 @@ async fn prune(pool: &PgPool, clock: &Clock, max_age: Duration) -> store::Result
     let mut conn = store::connect::acquire(pool).await?;
     let mut deleted = 0;
     loop {
-        let now = store::outbox::prune(&mut conn, clock.now() - max_age, PRUNE_SET).await?;
-        deleted += now;
-        if now < PRUNE_SET.unsigned_abs() {
+        let before = clock.now() - max_age;
+        let packs = store::outbox::prune(&mut conn, before, PRUNE_SET).await?;
+        let deliveries = store::deliveries::prune(&mut conn, before, PRUNE_SET).await?;
+        deleted += packs + deliveries;
+        if packs.max(deliveries) < PRUNE_SET.unsigned_abs() {
             return Ok(deleted);
         }
     }

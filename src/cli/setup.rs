@@ -59,7 +59,8 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
     let mut conn = database.connect().await?;
     let conn = &mut conn;
     match command {
-        Command::Serve { .. } | Command::Migrate => Ok(()),
+        Command::Serve { .. } | Command::Deliver { .. } | Command::Migrate => Ok(()),
+        Command::Subscription(command) => super::subscription::run(conn, output, command).await,
         Command::Account(command) => account(conn, output, command).await,
         Command::Token(command) => token(conn, output, command).await,
         Command::Channel(command) => channel(conn, output, command).await,
@@ -71,7 +72,7 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
     }
 }
 
-async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Result<Account> {
+pub(super) async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Result<Account> {
     let found = accounts::find(conn, &of.account).await?;
     found.with_context(|| {
         format!("account: expected one that exists, found {:?}; see `ordergate account list`", of.account)
@@ -79,7 +80,7 @@ async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Result<Account
 }
 
 /// An id or a name that can be stored and looked up.
-fn key<'k>(what: &str, text: &'k str) -> anyhow::Result<&'k str> {
+pub(super) fn key<'k>(what: &str, text: &'k str) -> anyhow::Result<&'k str> {
     let chars = text.chars().count();
     if !(1..=MAX_KEY_CHARS).contains(&chars) {
         bail!("{what}: expected 1 to {MAX_KEY_CHARS} characters, found {chars}");

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 pub mod batch;
 pub mod custom_fields;
+pub mod events;
 pub mod line_statuses;
 pub mod matching;
 pub mod orders;

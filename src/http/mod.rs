@@ -17,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 use sqlx::PgPool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -46,6 +46,8 @@ pub struct Shared {
     inflight: Inflight,
     /// Calls at work at once: each holds a decoded batch, and needs a connection.
     work: Semaphore,
+    /// Told after events were written.
+    events_written: Notify,
     /// Connections, calls and what outlives them: a stop waits for all of it.
     tasks: TaskTracker,
 }
@@ -68,8 +70,25 @@ impl App {
         let is_local = pool.connect_options().get_socket().is_some();
         let (setups, limits, quick) = (Setups::default(), settings.limits.clone(), settings.quick_imports);
         let imports = Arc::new(Imports { pool, setups, joints: Joints::default(), limits, is_local, quick });
-        let callers = Callers::default();
-        App(Arc::new(Shared { settings, imports, callers, clock, demo, last_used, inflight, work, tasks }))
+        let (callers, events_written) = Default::default();
+        App(Arc::new(Shared {
+            settings,
+            imports,
+            callers,
+            clock,
+            demo,
+            last_used,
+            inflight,
+            work,
+            events_written,
+            tasks,
+        }))
+    }
+
+    /// Told after events were written.
+    #[must_use]
+    pub fn events_written(&self) -> &Notify {
+        &self.events_written
     }
 
     /// When each token was last used, since this was last asked.

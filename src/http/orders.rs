@@ -63,6 +63,9 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         facts.counts = Some(Counts { dry_run: head.dry_run, ..counts(&report) });
         facts.first_failure = failures(&report).next().map(|rejection| rejection.text(secret));
     });
+    if !head.skip_triggers && !head.dry_run && wrote(&report) {
+        app.events_written().notify_one();
+    }
     let render = Instant::now();
     let item = |index| answer_item(index, &report.items[index], head.detail, secret);
     let fields = vec![("result", Value::List(report.items.len(), &item))];
@@ -119,6 +122,11 @@ fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
         Outcome::Failed(rejection) => Some(&**rejection),
         _ => None,
     })
+}
+
+/// True if an order was made or changed.
+fn wrote(report: &Report<'_>) -> bool {
+    report.items.iter().any(|item| matches!(item.outcome, Outcome::Created | Outcome::Updated))
 }
 
 fn counts(report: &Report<'_>) -> Counts {

@@ -282,7 +282,7 @@ pub(super) async fn write(
             gone.extend(went.map(|id| (after.id, id)));
         }
         lines.extend(changed_lines(group.stored.as_ref(), after));
-        events.extend(group.events.iter().map(|event| (after.id, &*group.key, event)));
+        events.extend(group.events.iter().map(|event| (after, &*group.key, event)));
     }
     store::orders::renew_digests(conn, account_id, &known).await?;
     store::orders::update(conn, account_id, &updated).await?;
@@ -291,8 +291,8 @@ pub(super) async fn write(
     let packs: Vec<String> = store::sets(&events, orders)
         .map(|events| {
             let mut pack = Pack::default();
-            for (id, key, event) in events {
-                pack.push(*id, key, event);
+            for (order, key, event) in events {
+                pack.push(order.id, key, &order.state.endpoint, event);
             }
             pack.text()
         })

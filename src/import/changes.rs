@@ -67,12 +67,14 @@ fn push_text(out: &mut String, text: &str) {
 pub(super) struct Pack(String);
 
 impl Pack {
-    /// Adds an event of an order.
-    pub(super) fn push(&mut self, order_id: i64, external_id: &str, event: &Event) {
+    /// Adds an event of an order, of that touchpoint.
+    pub(super) fn push(&mut self, order_id: i64, external_id: &str, endpoint: &str, event: &Event) {
         let Event { revision, kind, line, changes } = event;
         self.0.push(if self.0.is_empty() { '[' } else { ',' });
         let _ = write!(self.0, "{{\"order_id\":{order_id},\"order\":");
         push_text(&mut self.0, external_id);
+        self.0.push_str(",\"endpoint\":");
+        push_text(&mut self.0, endpoint);
         let _ = write!(self.0, ",\"revision\":{revision},\"type\":\"{kind}\"");
         if let Some(line) = line {
             self.0.push_str(",\"line\":");

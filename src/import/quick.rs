@@ -204,7 +204,7 @@ impl<'r, 'a> Quick<'r, 'a> {
             let order = StoredOrder { id: numbers.orders.pop().ok_or(NO_NUMBER)?, revision: 1, state };
             if ready.announce {
                 for event in changes::events(None, &order.state, order.revision) {
-                    events.push(order.id, key, &event);
+                    events.push(order.id, key, &order.state.endpoint, &event);
                 }
             }
             id = Some(order.id).filter(|_| !self.request.head.dry_run);

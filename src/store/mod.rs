@@ -10,12 +10,14 @@ pub mod connect;
 pub mod copy;
 pub mod custom_values;
 pub mod definitions;
+pub mod deliveries;
 pub mod looks;
 pub mod order_lines;
 pub mod orders;
 pub mod outbox;
 pub mod profiles;
 pub mod references;
+pub mod subscriptions;
 pub mod tokens;
 
 /// Most orders in one statement.

@@ -26,7 +26,7 @@ pub async fn write(conn: &mut PgConnection, account_id: i64, packs: &[String], n
     Ok(())
 }
 
-/// Deletes at most `limit` packs of events from before a time; returns how many.
+/// Deletes at most `limit` packs of events from before a time, unless they wait for a subscription; returns how many.
 ///
 /// # Errors
 /// The database failed.
@@ -35,7 +35,9 @@ pub async fn prune(conn: &mut PgConnection, before: OffsetDateTime, limit: i64) 
     let done = sqlx::query!(
         "-- outbox.prune
         delete from outbox where (account_id, id) in (
-            select account_id, id from outbox where created_at < $1 order by created_at limit $2 for update skip locked)",
+            select o.account_id, o.id from outbox o where o.created_at < $1 and (o.spread_at is not null
+                or not exists (select from subscriptions s where s.account_id = o.account_id))
+            order by o.created_at limit $2 for update skip locked)",
         before,
         limit,
     )

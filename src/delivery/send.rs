@@ -1,0 +1,154 @@
+//! Sends one event as the Standard Webhooks specification says (standardwebhooks.com, version 1).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::{Response, Url, header, redirect};
+use serde_json::{Map, Value as Json, json};
+use sha2::Sha256;
+use time::OffsetDateTime;
+
+use super::address::{PRIVATE, PublicOnly, is_public};
+use crate::domain::scalars::time_text;
+use crate::error::chain;
+use crate::store::deliveries::{Claimed, Target};
+
+/// What every secret begins with.
+pub const SECRET_PREFIX: &str = "whsec_";
+/// Bytes of a new secret: the specification asks for 24 to 64.
+const SECRET_BYTES: usize = 32;
+/// Longer answers are not read, and their connection is not used again, in bytes.
+const MAX_ANSWER_BYTES: u64 = 16 << 10;
+
+/// A new secret.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn secret() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("{SECRET_PREFIX}{}", BASE64.encode(bytes)))
+}
+
+/// Why a URL cannot be a webhook's.
+#[must_use]
+pub fn url_problem(text: &str) -> Option<&'static str> {
+    let Ok(url) = Url::parse(text) else { return Some("expected a URL like https://example.com/hook") };
+    match url.scheme() {
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
+            Some("expected no user and no password in it")
+        }
+        "http" | "https" => None,
+        _ => Some("expected http or https"),
+    }
+}
+
+/// What became of a try.
+pub(super) struct Sent {
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// Why it was not delivered.
+    pub error: Option<String>,
+    /// How long the receiver asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Sends events.
+pub(super) struct Sender {
+    client: reqwest::Client,
+    allow_private: bool,
+}
+
+impl Sender {
+    /// One that gives up after `timeout`.
+    pub(super) fn new(timeout: Duration, allow_private: bool) -> reqwest::Result<Self> {
+        // Only the first call installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("ordergate/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(std::sync::Arc::new(PublicOnly { allow_private }))
+            .timeout(timeout)
+            .build()?;
+        Ok(Sender { client, allow_private })
+    }
+
+    /// Sends an event once.
+    pub(super) async fn send(&self, target: &Target, claimed: &Claimed) -> Sent {
+        let failed = |error: String| Sent { status: None, error: Some(error), retry_after: None };
+        let url = match Url::parse(&target.url) {
+            Ok(url) if url_problem(&target.url).is_none() => url,
+            _ => return failed("the URL is not one that a webhook may have".to_owned()),
+        };
+        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        if literal.is_some_and(|address| !self.allow_private && !is_public(address)) {
+            return failed(PRIVATE.to_owned());
+        }
+        let (id, body) = (id(claimed), body(claimed));
+        let timestamp = claimed.now.unix_timestamp().to_string();
+        let signed = format!("{id}.{timestamp}.{body}");
+        let signatures: Vec<String> = target.secrets.iter().filter_map(|secret| sign(secret, &signed)).collect();
+        let request = self
+            .client
+            .post(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signatures.join(" "))
+            .body(body);
+        match request.send().await {
+            Ok(response) => answered(response, claimed.now).await,
+            // The URL may hold a secret of the receiver's.
+            Err(error) => failed(chain(&error.without_url())),
+        }
+    }
+}
+
+/// The event's id: the same for all tries.
+fn id(claimed: &Claimed) -> String {
+    format!("evt_{}_{}", claimed.pack_id, claimed.place)
+}
+
+/// The body (contract, section 3, Events): small, and the same for all tries.
+fn body(claimed: &Claimed) -> String {
+    let mut event: Map<String, Json> = serde_json::from_str(&claimed.event).unwrap_or_default();
+    let kind = event.remove("type");
+    for (stored, shown) in [("order_id", "id"), ("order", "external_id"), ("line", "line_external_id")] {
+        if let Some(value) = event.remove(stored) {
+            event.insert(shown.to_owned(), value);
+        }
+    }
+    json!({"type": kind, "timestamp": time_text(claimed.created_at), "data": event}).to_string()
+}
+
+fn sign(secret: &str, signed: &str) -> Option<String> {
+    let key = BASE64.decode(secret.strip_prefix(SECRET_PREFIX)?).ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+    mac.update(signed.as_bytes());
+    Some(format!("v1,{}", BASE64.encode(mac.finalize().into_bytes())))
+}
+
+async fn answered(response: Response, now: OffsetDateTime) -> Sent {
+    let status = response.status();
+    let retry_after =
+        response.headers().get(header::RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, now));
+    if response.content_length().is_some_and(|length| length <= MAX_ANSWER_BYTES) {
+        // Read to its end, so that the connection can be used again.
+        let _ = response.bytes().await;
+    }
+    let error = (!status.is_success()).then(|| format!("expected a status of 200 to 299, found {}", status.as_u16()));
+    Sent { status: Some(status.as_u16()), error, retry_after }
+}
+
+/// Seconds, or a date.
+fn retry_after(text: &str, now: OffsetDateTime) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = OffsetDateTime::from(httpdate::parse_http_date(text.trim()).ok()?);
+    Some((date - now).try_into().unwrap_or_default())
+}

@@ -1,0 +1,272 @@
+//! The worker: spreads packs, claims what is due, sends it, and notes what became of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+use sqlx::{Connection as _, PgPool};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::retry;
+use super::send::Sender;
+use super::spread;
+use crate::config::Webhooks;
+use crate::store::deliveries::{self, Attempt, Claimed, Due, Target};
+use crate::store::subscriptions::{self, Health};
+use crate::store::{self, connect};
+
+/// Longest rest: what nobody was woken for is found after it.
+const POLL: Duration = Duration::from_secs(5);
+/// Shortest rest.
+const MIN_REST: Duration = Duration::from_millis(5);
+/// Rest after the database failed.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// Workers are woken at most once in this time.
+const WAKE_INTERVAL: Duration = Duration::from_millis(50);
+/// Packs that are spread in one transaction; one is a mebibyte or a little more.
+const PACKS: i64 = 4;
+/// A lease outlives the try that it is for.
+const LEASE_BEYOND_TIMEOUT: Duration = Duration::from_secs(15);
+/// A subscription to which nothing was delivered for so long is disabled.
+const MAX_FAILING: Duration = Duration::from_hours(5 * 24);
+
+/// Wakes the workers of all servers when events were written, for ever.
+pub async fn announce(pool: &PgPool, written: &Notify) {
+    loop {
+        written.notified().await;
+        let woken = async { deliveries::wake(&mut *connect::acquire(pool).await?).await };
+        if let Err(error) = woken.await {
+            tracing::debug!(%error, "workers were not woken; they look by themselves");
+        }
+        tokio::time::sleep(WAKE_INTERVAL).await;
+    }
+}
+
+/// Delivers until `stop`; what is being sent then may finish.
+///
+/// # Errors
+/// There are no certificates to check receivers by, or the like.
+pub async fn run(pool: PgPool, webhooks: Webhooks, stop: CancellationToken) -> reqwest::Result<()> {
+    let sender = Arc::new(Sender::new(webhooks.timeout, webhooks.allow_private)?);
+    let woken = Notify::new();
+    let listening = listen(&pool, &woken);
+    let (inflight, sending, noted) = Default::default();
+    let worker = Worker { pool: pool.clone(), webhooks, sender, inflight, sending, results: noted };
+    tokio::select! {
+        () = worker.run(&woken, stop) => {}
+        () = listening => {}
+    }
+    Ok(())
+}
+
+/// Passes on that events were written, for ever.
+async fn listen(pool: &PgPool, woken: &Notify) {
+    loop {
+        let listening = async {
+            let mut listener = PgListener::connect_with(pool).await?;
+            listener.listen(deliveries::CHANNEL).await?;
+            loop {
+                // What came while there was no connection is looked for, too.
+                woken.notify_one();
+                listener.try_recv().await?;
+            }
+        };
+        let ended: Result<(), sqlx::Error> = listening.await;
+        tracing::debug!(?ended, "workers are not woken for a while; they look by themselves");
+        tokio::time::sleep(REST_AFTER_FAILURE).await;
+    }
+}
+
+/// What became of a try.
+struct Tried {
+    due: Due,
+    attempt: Attempt,
+    gone: bool,
+}
+
+struct Worker {
+    pool: PgPool,
+    webhooks: Webhooks,
+    sender: Arc<Sender>,
+    /// How much is being sent to each subscription.
+    inflight: HashMap<Due, usize>,
+    sending: JoinSet<Tried>,
+    /// What is not noted yet.
+    results: Vec<Tried>,
+}
+
+impl Worker {
+    async fn run(mut self, woken: &Notify, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let rest = match self.turn().await {
+                Ok(rest) => rest,
+                Err(error) => {
+                    tracing::warn!(%error, "events are not delivered for a while");
+                    REST_AFTER_FAILURE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = woken.notified() => {}
+                () = tokio::time::sleep(rest) => {}
+                Some(tried) = self.sending.join_next() => self.keep(tried),
+            }
+            while let Some(tried) = self.sending.try_join_next() {
+                self.keep(tried);
+            }
+        }
+        while let Some(tried) = self.sending.join_next().await {
+            self.keep(tried);
+        }
+        if let Err(error) = self.note().await {
+            tracing::warn!(%error, "what was delivered last was not noted: it will be delivered again");
+        }
+    }
+
+    fn keep(&mut self, tried: Result<Tried, tokio::task::JoinError>) {
+        match tried {
+            Ok(tried) => {
+                if let Some(count) = self.inflight.get_mut(&tried.due) {
+                    *count -= 1;
+                }
+                self.results.push(tried);
+            }
+            // Its lease ends by itself; its place is lost until the server starts again.
+            Err(error) => tracing::error!(%error, "a delivery broke off"),
+        }
+    }
+
+    /// Does all that can be done now; how long to rest then, if nothing happens.
+    async fn turn(&mut self) -> store::Result<Duration> {
+        self.note().await?;
+        let mut conn = connect::acquire(&self.pool).await?;
+        let mut more = false;
+        for account_id in deliveries::accounts_to_spread(&mut conn).await? {
+            more |= spread_some(&mut conn, account_id).await?;
+        }
+        let mut full = false;
+        for due in deliveries::due(&mut conn).await? {
+            let free = self.webhooks.max_inflight.saturating_sub(self.inflight.get(&due).copied().unwrap_or_default());
+            full |= free == 0;
+            if free > 0 {
+                self.claim(&mut conn, due, free).await?;
+            }
+        }
+        let next = deliveries::next_in(&mut conn).await?;
+        Ok(match next {
+            _ if more => MIN_REST,
+            Some(next) if next > Duration::ZERO || !full => next.clamp(MIN_REST, POLL),
+            _ => POLL,
+        })
+    }
+
+    /// Claims what is due for a subscription, and sends it.
+    async fn claim(&mut self, conn: &mut sqlx::PgConnection, due: Due, free: usize) -> store::Result<()> {
+        let Some(target) = deliveries::target(conn, due).await? else { return Ok(()) };
+        let target = Arc::new(target);
+        let lease = self.webhooks.timeout + LEASE_BEYOND_TIMEOUT;
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        for claimed in deliveries::claim(conn, due, limit, lease).await? {
+            *self.inflight.entry(due).or_default() += 1;
+            let (sender, target, first_wait) =
+                (Arc::clone(&self.sender), Arc::clone(&target), self.webhooks.first_wait);
+            self.sending.spawn(async move { attempt(&sender, due, &target, &claimed, first_wait).await });
+        }
+        Ok(())
+    }
+
+    /// Writes down what became of tries; what cannot be written stays for the next time.
+    async fn note(&mut self) -> store::Result<()> {
+        let mut accounts: BTreeMap<i64, Vec<Tried>> = BTreeMap::new();
+        for tried in self.results.drain(..) {
+            accounts.entry(tried.due.account_id).or_default().push(tried);
+        }
+        while let Some((account_id, tries)) = accounts.pop_first() {
+            if let Err(error) = note_some(&self.pool, account_id, &tries).await {
+                self.results.extend(tries);
+                self.results.extend(accounts.into_values().flatten());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends an event once.
+async fn attempt(sender: &Sender, due: Due, target: &Target, claimed: &Claimed, first_wait: Duration) -> Tried {
+    let sent = sender.send(target, claimed).await;
+    let mut random = [0; 4];
+    // Without random bytes nothing is spread: no reason to fail.
+    let _ = getrandom::fill(&mut random);
+    let chance = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
+    let wait = || retry::wait(claimed.attempts, first_wait, sent.retry_after, chance);
+    let again_in = sent.error.as_ref().and_then(|_| wait());
+    tracing::debug!(
+        account_id = due.account_id,
+        subscription = due.subscription_id,
+        delivery = claimed.id,
+        attempt = claimed.attempts + 1,
+        status = sent.status,
+        error = sent.error,
+        again_in_s = again_in.map(|wait| wait.as_secs()),
+        "an event was sent"
+    );
+    let status = sent.status.map(i32::from);
+    let attempt = Attempt { id: claimed.id, lease: claimed.lease, status, error: sent.error, again_in };
+    Tried { due, attempt, gone: sent.status == Some(410) }
+}
+
+async fn note_some(pool: &PgPool, account_id: i64, tries: &[Tried]) -> store::Result<()> {
+    let mut healths: BTreeMap<i64, Health> = BTreeMap::new();
+    for Tried { due: Due { subscription_id: id, .. }, attempt, gone } in tries {
+        let health = healths.entry(*id).or_insert(Health { id: *id, delivered: false, gone: false });
+        health.delivered |= attempt.error.is_none();
+        health.gone |= gone;
+    }
+    let healths: Vec<Health> = healths.into_values().collect();
+    let attempts: Vec<Attempt> = tries.iter().map(|tried| tried.attempt.clone()).collect();
+    let mut transaction = connect::begin(pool).await?;
+    subscriptions::lock(&mut transaction, account_id).await?;
+    deliveries::note(&mut transaction, account_id, &attempts).await?;
+    let disabled = subscriptions::note_health(&mut transaction, account_id, &healths, MAX_FAILING).await?;
+    transaction.commit().await?;
+    for (subscription, reason) in disabled {
+        tracing::warn!(account_id, subscription, reason, "a subscription was disabled; what waits for it stays");
+    }
+    let dead = attempts.iter().filter(|attempt| attempt.error.is_some() && attempt.again_in.is_none()).count();
+    if dead > 0 {
+        tracing::warn!(account_id, dead, "deliveries were given up");
+    }
+    Ok(())
+}
+
+/// Spreads some packs of an account; whether there may be more.
+async fn spread_some(conn: &mut sqlx::PgConnection, account_id: i64) -> store::Result<bool> {
+    let mut transaction = conn.begin().await?;
+    let subscriptions = subscriptions::lock(&mut transaction, account_id).await?;
+    let waiting = deliveries::waiting_packs(&mut transaction, account_id, PACKS).await?;
+    let ids: Vec<i64> = waiting.iter().map(|pack| pack.id).collect();
+    let mut packs = Vec::with_capacity(waiting.len());
+    for pack in waiting {
+        let corrupt = |error: serde_json::Error| store::Error::Corrupt {
+            table: "outbox",
+            column: "events",
+            what: format!("pack {}: {error}", pack.id),
+        };
+        let events = tokio::task::block_in_place(|| spread::events(&pack)).map_err(corrupt)?;
+        packs.push((pack, events));
+    }
+    let profiles = spread::profiles(&packs);
+    if !profiles.is_empty() {
+        let known = deliveries::profile_ids(&mut transaction, account_id, &profiles).await?;
+        let known: HashMap<i64, String> = known.into_iter().collect();
+        packs.iter_mut().flat_map(|(_, events)| events).for_each(|event| event.publish(&known));
+    }
+    let new = tokio::task::block_in_place(|| spread::deliveries(&packs, &subscriptions));
+    deliveries::spread(&mut transaction, account_id, &ids, &new).await?;
+    transaction.commit().await?;
+    Ok(ids.len() == usize::try_from(PACKS).unwrap_or_default())
+}
