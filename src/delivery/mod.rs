@@ -10,6 +10,5 @@ mod send;
 mod spread;
 mod worker;
 
-pub use retry::MAX_ATTEMPTS;
-pub use send::{SECRET_PREFIX, secret, url_problem};
+pub use send::{install_tls, secret, url_problem};
 pub use worker::{announce, run};

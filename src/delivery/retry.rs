@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Attempts at a delivery, the first one included: over about three days.
-pub const MAX_ATTEMPTS: i32 = 11;
+const MAX_ATTEMPTS: i32 = 11;
 /// Each wait is so many times the one before …
 const FACTOR: u32 = 4;
 /// … but no longer than this.

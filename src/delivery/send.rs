@@ -17,7 +17,7 @@ use crate::error::chain;
 use crate::store::deliveries::{Claimed, Target};
 
 /// What every secret begins with.
-pub const SECRET_PREFIX: &str = "whsec_";
+const SECRET_PREFIX: &str = "whsec_";
 /// Bytes of a new secret: the specification asks for 24 to 64.
 const SECRET_BYTES: usize = 32;
 /// Longer answers are not read, and their connection is not used again, in bytes.
@@ -56,6 +56,12 @@ pub(super) struct Sent {
     pub retry_after: Option<Duration>,
 }
 
+/// Says by which library TLS is done, for every client of this process.
+pub fn install_tls() {
+    // Only the first call installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Sends events.
 pub(super) struct Sender {
     client: reqwest::Client,
@@ -65,8 +71,7 @@ pub(super) struct Sender {
 impl Sender {
     /// One that gives up after `timeout`.
     pub(super) fn new(timeout: Duration, allow_private: bool) -> reqwest::Result<Self> {
-        // Only the first call installs it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls();
         let client = reqwest::Client::builder()
             .user_agent(concat!("ordergate/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -151,4 +156,40 @@ fn retry_after(text: &str, now: OffsetDateTime) -> Option<Duration> {
     }
     let date = OffsetDateTime::from(httpdate::parse_http_date(text.trim()).ok()?);
     Some((date - now).try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_those_of_the_specifications_example() {
+        let signed = r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#;
+        let signature = sign("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", signed);
+        assert_eq!(signature.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = OffsetDateTime::from_unix_timestamp(1_614_265_330).expect("a time");
+        assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
+        assert_eq!(retry_after("Thu, 25 Feb 2021 15:02:15 GMT", now), Some(Duration::from_secs(5)));
+        assert_eq!(retry_after("Thu, 25 Feb 2021 15:02:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn a_webhook_goes_by_http_and_names_no_user() {
+        assert_eq!(url_problem("https://example.com/hook?x=1"), None);
+        assert_eq!(url_problem("http://127.0.0.1:9000/"), None);
+        for wrong in [
+            "example.com",
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "https://user@example.com",
+            "https://:pw@example.com",
+        ] {
+            assert!(url_problem(wrong).is_some(), "{wrong}");
+        }
+    }
 }

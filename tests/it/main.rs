@@ -6,6 +6,7 @@
 mod batch;
 mod cases;
 mod contention;
+mod delivery;
 mod differential;
 mod house;
 mod process;

@@ -385,7 +385,7 @@ async fn numbers_of_things_are_limited_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_2_is_spoken_and_health_is_told() {
     let server = TestServer::start().await;
-    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    let client = crate::support::http().http2_prior_knowledge().build().expect("a client");
     let response = client
         .post(server.url(&with_token()))
         .header(CONTENT_TYPE, "application/json")

@@ -64,7 +64,8 @@ async fn killed_after(server: Process, delay: Option<Duration>, prefix: &str) ->
 /// Sends the import; whether it was answered, which must be in full.
 async fn import(server: &Process, prefix: &str) -> bool {
     let url = server.url(crate::support::server::IMPORT);
-    let request = reqwest::Client::new().post(url).header("content-type", "application/json");
+    let request =
+        crate::support::http().build().expect("a client").post(url).header("content-type", "application/json");
     let Ok(response) = request.body(call(TOKEN, prefix, ORDERS, LINES)).send().await else { return false };
     let Ok(body) = response.text().await else { return false };
     assert_eq!(body.matches(r#"{"error":0,"external_id""#).count(), ORDERS, "{body:.300}");

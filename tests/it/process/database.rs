@@ -128,7 +128,11 @@ async fn assert_serves(server: &Process, external_id: &str) {
 async fn assert_away(server: &Process) {
     // The first may meet a connection that was lost, the next ones find none.
     for _ in 0..3 {
-        let request = reqwest::Client::new().post(server.url(IMPORT)).header("content-type", "application/json");
+        let request = crate::support::http()
+            .build()
+            .expect("a client")
+            .post(server.url(IMPORT))
+            .header("content-type", "application/json");
         let response = request.body(call(TOKEN, "away", 1, 1)).send().await.expect("an answer");
         let retry_after = response.headers().get("retry-after").map(|after| after.to_str().expect("text").to_owned());
         let status = response.status();

@@ -61,7 +61,7 @@ async fn a_demo_prints_lines_that_work_and_imports_altcrafts_example() {
 }
 
 async fn post(server: &Process, format: &str, body: String) -> String {
-    let request = reqwest::Client::new().post(server.url(IMPORT)).body(body);
+    let request = crate::support::http().build().expect("a client").post(server.url(IMPORT)).body(body);
     answer(request.header("content-type", format!("application/{format}"))).await.body
 }
 

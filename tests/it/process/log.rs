@@ -86,7 +86,7 @@ const REQUESTS: usize = 11 + 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_of_text_has_one_line_for_each_request_and_no_secret() {
-    let log = log_of("", &Client::new()).await;
+    let log = log_of("", &crate::support::http().build().expect("a client")).await;
     assert_no_secret(&log);
     let is_line = |line: &str| line.starts_with("20") && line.as_bytes().get(10) == Some(&b'T');
     assert!(log.lines().all(is_line), "{log}");
@@ -96,7 +96,7 @@ async fn a_log_of_text_has_one_line_for_each_request_and_no_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_of_json_has_one_object_for_each_request_and_no_secret() {
-    let log = log_of("--log-format json", &Client::new()).await;
+    let log = log_of("--log-format json", &crate::support::http().build().expect("a client")).await;
     assert_no_secret(&log);
     let lines: Vec<Json> =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
@@ -115,8 +115,8 @@ async fn a_log_of_json_has_one_object_for_each_request_and_no_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_of_everything_has_no_secret_either() {
-    let http2 = Client::builder().http2_prior_knowledge().build().expect("a client");
-    let mut log = log_of("--log trace", &Client::new()).await;
+    let http2 = crate::support::http().http2_prior_knowledge().build().expect("a client");
+    let mut log = log_of("--log trace", &crate::support::http().build().expect("a client")).await;
     log.push_str(&log_of("--log trace", &http2).await);
     for secret in [TOKEN, OTHER, QUERY] {
         let line = log.lines().find(|line| line.contains(secret));
@@ -140,7 +140,8 @@ async fn a_request_id_is_taken_if_it_is_harmless_and_is_answered_and_logged() {
         ("a\"b", false),
         ("a/b", false),
     ] {
-        let request = Client::new().get(server.url("/nowhere")).header("x-request-id", sent);
+        let request =
+            crate::support::http().build().expect("a client").get(server.url("/nowhere")).header("x-request-id", sent);
         let response = request.send().await.expect("an answer");
         let id = response.headers()["x-request-id"].to_str().expect("text").to_owned();
         assert_eq!(id == sent, taken, "sent {sent:?}, answered {id:?}");

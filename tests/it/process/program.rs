@@ -151,13 +151,20 @@ impl Process {
 
     /// Sends an import as JSON.
     pub(super) async fn import(&self, body: impl Into<reqwest::Body>) -> Answer {
-        answer(reqwest::Client::new().post(self.url(IMPORT)).header("content-type", "application/json").body(body))
-            .await
+        answer(
+            crate::support::http()
+                .build()
+                .expect("a client")
+                .post(self.url(IMPORT))
+                .header("content-type", "application/json")
+                .body(body),
+        )
+        .await
     }
 
     /// Asks for a path; the status alone.
     pub(super) async fn get(&self, path: &str) -> u16 {
-        answer(reqwest::Client::new().get(self.url(path))).await.status
+        answer(crate::support::http().build().expect("a client").get(self.url(path))).await.status
     }
 
     pub(super) fn signal(&self, name: &str) {

@@ -27,8 +27,9 @@ pub(crate) struct TestServer {
     pub(crate) db: TestDb,
     pub(crate) account_id: i64,
     pub(crate) address: std::net::SocketAddr,
+    pub(crate) app: App,
     client: reqwest::Client,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// An answer.
@@ -64,9 +65,9 @@ impl TestServer {
         let stop = CancellationToken::new();
         let app = App::new(settings, pool, clock, false);
         #[expect(clippy::disallowed_methods, reason = "the server of a test")]
-        tokio::spawn(ordergate::http::serve::serve(app, listener, stop.clone()));
-        let client = reqwest::Client::builder().timeout(Duration::from_mins(2)).build().expect("a client");
-        TestServer { db, account_id, address, client, stop }
+        tokio::spawn(ordergate::http::serve::serve(app.clone(), listener, stop.clone()));
+        let client = crate::support::http().timeout(Duration::from_mins(2)).build().expect("a client");
+        TestServer { db, account_id, address, app, client, stop }
     }
 
     pub(crate) fn url(&self, path_and_query: &str) -> String {

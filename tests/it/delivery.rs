@@ -1,0 +1,259 @@
+//! Events reach their subscriptions: signed, in order for each order, at least once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ordergate::config::Webhooks;
+use ordergate::delivery;
+use ordergate::store::{connect, subscriptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::receiver::{Receiver, status};
+use crate::support::server::TestServer;
+use crate::support::tree::{Tree, call, order, text};
+
+fn quick_retries() -> Webhooks {
+    let (timeout, first_wait) = (Duration::from_millis(500), Duration::from_millis(5));
+    Webhooks { allow_private: true, timeout, first_wait, max_inflight: 16 }
+}
+
+/// A worker beside a server, until the token is cancelled or the server goes.
+fn deliver(server: &TestServer, webhooks: Webhooks) -> CancellationToken {
+    let settings = ordergate::config::Settings::resolve(Default::default(), &Default::default()).expect("settings");
+    let pool = connect::pool(server.db.options.clone(), &settings);
+    let stop = server.stop.child_token();
+    let (app, until, stopped) = (server.app.clone(), server.stop.clone(), stop.clone());
+    #[expect(clippy::disallowed_methods, reason = "the worker of a test")]
+    tokio::spawn(async move {
+        tokio::select! {
+            () = delivery::announce(&pool, app.events_written()) => {}
+            ended = delivery::run(pool.clone(), webhooks, stopped) => ended.expect("a worker"),
+            () = until.cancelled() => {}
+        }
+    });
+    stop
+}
+
+async fn subscribe(server: &TestServer, url: &str, events: &[&str]) -> (i64, String) {
+    let events: Vec<String> = events.iter().map(|&kind| kind.to_owned()).collect();
+    let secret = delivery::secret().expect("random bytes");
+    let new =
+        subscriptions::NewSubscription { url, events: &events, touchpoints: &[], description: "", secret: &secret };
+    let id =
+        subscriptions::create(&mut server.db.connect().await, server.account_id, new).await.expect("a subscription");
+    (id, secret)
+}
+
+async fn send(server: &TestServer, format: &str, orders: Vec<Tree>, options: &[(&str, &str)]) {
+    let mut call = call(orders);
+    for (name, value) in options {
+        call.set(name, text(value));
+    }
+    let answer = server.import(format, call.render(format)).await;
+    let refused = options.iter().any(|(name, _)| *name == "on_error");
+    assert_eq!(answer.body.contains("424"), refused, "{}", answer.body);
+}
+
+/// Waits until a question has an answer.
+async fn until(server: &TestServer, question: &str, answer: &str) {
+    let asking = async { while server.db.text(question).await != answer {} };
+    let found = tokio::time::timeout(Duration::from_mins(1), asking).await;
+    assert!(found.is_ok(), "{question}: expected {answer}, found {}", server.db.text(question).await);
+}
+
+const WAITING: &str = "select count(*) from deliveries";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_arrives_and_nothing_else() {
+    for format in ["json", "xml"] {
+        let server = TestServer::start().await;
+        let receiver = Receiver::start(|_, _| status("204 No Content")).await;
+        send(&server, format, vec![order("before", 1, 1)], &[]).await;
+        subscribe(&server, &receiver.url(), &["*"]).await;
+        deliver(&server, quick_retries());
+        send(&server, format, vec![order("a", 1, 1)], &[]).await;
+        send(&server, format, vec![order("a", 1, 1)], &[]).await;
+        send(&server, format, vec![order("silent", 1, 1)], &[("skip_triggers", "true")]).await;
+        send(&server, format, vec![order("dry", 1, 1)], &[("dry_run", "true")]).await;
+        let mut bad = order("bad", 1, 1);
+        bad.set("currency", text("XXX"));
+        send(&server, format, vec![order("rolled back", 1, 1), bad], &[("on_error", "abort")]).await;
+        let mut changed = order("a", 1, 1);
+        changed.set("status", text("packed"));
+        changed.at("lines").item(0).set("status", text("collected"));
+        send(&server, format, vec![changed], &[]).await;
+        let came = receiver.wait_for(4).await;
+        until(&server, "select count(*) from deliveries_done where outcome = 'delivered'", "4").await;
+        let what: Vec<String> = came.iter().map(super::support::receiver::Hook::what).collect();
+        let expected = ["order.created a", "order.updated a", "order.status_changed a", "order_line.status_changed a"];
+        assert_eq!(what, expected);
+        assert_eq!(receiver.came().len(), 4, "nothing else came");
+        assert_eq!(server.db.text(WAITING).await, "0");
+        let data = &came[2].body["data"];
+        assert_eq!(data["changes"]["status"].to_string(), r#"{"from":"new","to":"packed"}"#);
+        assert_eq!(came[0].body["data"]["changes"]["total_price"]["to"], "1");
+        assert_eq!(came[0].body["data"]["endpoint"], "website");
+        assert_eq!(came[3].body["data"]["line_external_id"], "line_0");
+        assert!(data["id"].is_i64() && data["revision"] == 2, "{data}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_gets_the_types_that_it_asked_for() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    subscribe(&server, &receiver.url(), &["order.status_changed"]).await;
+    deliver(&server, quick_retries());
+    send(&server, "json", vec![order("a", 1, 1)], &[]).await;
+    let mut changed = order("a", 1, 2);
+    changed.set("status", text("packed"));
+    send(&server, "json", vec![changed], &[]).await;
+    receiver.wait_for(1).await;
+    until(&server, "select count(*) from deliveries_done", "1").await;
+    assert_eq!(receiver.came()[0].what(), "order.status_changed a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_event_holds_back_those_of_its_order_only_and_comes_again_with_its_id() {
+    let server = TestServer::start().await;
+    // The first three that come for the order "stuck" fail, each in another way.
+    let receiver = Receiver::start(|before, hook| match (hook.order(), before) {
+        ("stuck", 0) => status("500 Internal Server Error"),
+        ("stuck", _) if hook.body["type"] == "order.created" && before < 4 => String::new(),
+        _ => status("200 OK"),
+    })
+    .await;
+    subscribe(&server, &receiver.url(), &["*"]).await;
+    send(&server, "json", vec![order("stuck", 1, 1)], &[]).await;
+    send(&server, "json", vec![order("stuck", 1, 2), order("free", 1, 1)], &[]).await;
+    deliver(&server, Webhooks { first_wait: Duration::from_millis(50), ..quick_retries() });
+    until(&server, "select count(*) from deliveries_done where outcome = 'delivered'", "3").await;
+    let came = receiver.came();
+    let stuck: Vec<_> = came.iter().filter(|hook| hook.order() == "stuck").collect();
+    let (last, again) = stuck.split_last().expect("some");
+    assert_eq!(last.body["type"], "order.updated", "in order");
+    assert!(again.len() > 1, "{came:#?}");
+    for hook in again {
+        assert_eq!((&hook.id, &hook.raw), (&again[0].id, &again[0].raw), "the same again");
+    }
+    assert!(last.id != again[0].id);
+    let free = came.iter().position(|hook| hook.order() == "free").expect("it came");
+    let updated = came.iter().position(|hook| hook.body["type"] == "order.updated").expect("it came");
+    assert!(free < updated, "another order is not held back");
+    let attempts = "select attempts from deliveries_done where event::json ->> 'type' = 'order.created'
+        and event::json ->> 'order' = 'stuck'";
+    assert_eq!(server.db.text(attempts).await, again.len().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_success_is_tried_again() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|before, _| match before {
+        0 => "HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        1 => "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n".to_owned() + &"endless".repeat(1000),
+        _ => status("404 Not Found"),
+    })
+    .await;
+    subscribe(&server, &receiver.url(), &["*"]).await;
+    send(&server, "json", vec![order("a", 1, 1)], &[]).await;
+    deliver(&server, quick_retries());
+    until(&server, "select count(*) from deliveries_done where outcome = 'delivered' and attempts = 2", "1").await;
+    assert_eq!(receiver.came().len(), 2, "the redirect was not followed, the endless answer not read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_after_is_honoured_and_410_disables() {
+    let server = TestServer::start().await;
+    let patient =
+        Receiver::start(|_, _| "HTTP/1.1 429 Too Many\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n".to_owned())
+            .await;
+    let gone = Receiver::start(|_, _| status("410 Gone")).await;
+    let (patient_id, _) = subscribe(&server, &patient.url(), &["*"]).await;
+    let (gone_id, _) = subscribe(&server, &gone.url(), &["*"]).await;
+    deliver(&server, quick_retries());
+    send(&server, "json", vec![order("a", 1, 1)], &[]).await;
+    let waits = format!(
+        "select next_at between now() + '59 minutes' and now() + '1 hour' from deliveries
+        where subscription_id = {patient_id} and attempts = 1 and last_status = 429"
+    );
+    until(&server, &waits, "true").await;
+    let disabled = format!("select disabled_reason from subscriptions where id = {gone_id} and not enabled");
+    until(&server, &disabled, "the receiver answered 410").await;
+    send(&server, "json", vec![order("b", 1, 1)], &[]).await;
+    until(&server, &format!("select count(*) from deliveries where subscription_id = {patient_id}"), "2").await;
+    let kept = format!("select count(*) from deliveries where subscription_id = {gone_id}");
+    assert_eq!(server.db.text(&kept).await, "1", "what waits stays, nothing new comes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_address_is_refused_unless_allowed() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    let port = receiver.address.port();
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f.1", "2130706433"] {
+        subscribe(&server, &format!("http://{host}:{port}/"), &["*"]).await;
+    }
+    deliver(&server, Webhooks { allow_private: false, first_wait: Duration::from_hours(1), ..quick_retries() });
+    send(&server, "json", vec![order("a", 1, 1)], &[]).await;
+    until(
+        &server,
+        "select count(*) from deliveries where attempts = 1 and last_error like '%the address is private%'",
+        "5",
+    )
+    .await;
+    assert!(receiver.came().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_worker_that_died_is_delivered_by_the_next_one() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    subscribe(&server, &receiver.url(), &["*"]).await;
+    let orders = |version| (0..300).map(|number| order(number, 1, version)).collect::<Vec<_>>();
+    for version in 1..=3 {
+        send(&server, "json", orders(version), &[]).await;
+    }
+    let first = deliver(&server, quick_retries());
+    until(&server, "select count(*) > 0 from outbox where spread_at is not null", "true").await;
+    first.cancel();
+    // As if it had died long ago: what it has claimed is free.
+    let died = "update deliveries set next_at = now() - interval '1 second' where next_at is not null";
+    crate::support::db::run(&mut server.db.connect().await, died).await;
+    let workers: Vec<_> = (0..3).map(|_| deliver(&server, quick_retries())).collect();
+    until(&server, "select count(*) from deliveries_done where outcome = 'delivered'", "900").await;
+    workers.iter().for_each(CancellationToken::cancel);
+    let mut revisions: HashMap<String, Vec<i64>> = HashMap::new();
+    for hook in receiver.came() {
+        let seen = revisions.entry(hook.order().to_owned()).or_default();
+        let revision = hook.body["data"]["revision"].as_i64().expect("a revision");
+        if seen.last() != Some(&revision) {
+            seen.push(revision);
+        }
+    }
+    assert_eq!(revisions.len(), 300);
+    for (order, seen) in revisions {
+        assert_eq!(seen, [1, 2, 3], "{order}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_secrets_sign_after_a_rotation_until_the_old_one_ends() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    let (id, _) = subscribe(&server, &receiver.url(), &["*"]).await;
+    deliver(&server, quick_retries());
+    let mut signatures = Vec::new();
+    for (number, keep) in [None, Some(Duration::from_hours(1)), Some(Duration::ZERO)].into_iter().enumerate() {
+        if let Some(keep) = keep {
+            let (conn, secret) = (&mut server.db.connect().await, delivery::secret().expect("random bytes"));
+            let rotated = subscriptions::rotate(conn, server.account_id, id, &secret, keep).await;
+            assert!(rotated.expect("the database"));
+        }
+        send(&server, "json", vec![order(number, 1, 1)], &[]).await;
+        let came = receiver.wait_for(number + 1).await;
+        let hook = &came[number];
+        assert!(!hook.timestamp.is_empty());
+        signatures.push(hook.signature.split(' ').filter(|signature| signature.starts_with("v1,")).count());
+    }
+    assert_eq!(signatures, [1, 2, 1]);
+}
