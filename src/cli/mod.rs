@@ -323,7 +323,7 @@ pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         match command {
-            Command::Serve { .. } => serve::serve(settings, demo).await,
+            Command::Serve { .. } => Box::pin(serve::serve(settings, demo)).await,
             Command::Deliver { .. } => serve::deliver_alone(settings).await,
             command => setup::run(&settings, output, command).await,
         }

@@ -47,7 +47,7 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
         // Dropped, a private PostgreSQL that is still starting is told to stop.
         () = stop.cancelled() => return Ok(()),
     };
-    let served = run(settings, demo, listener, stop, &database).await;
+    let served = Box::pin(run(settings, demo, listener, stop, &database)).await;
     let stopped = database.stop().await;
     served.and(stopped)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ordergate::config::Webhooks;
+use ordergate::config::{Common, Given, Settings, Webhooks};
 use ordergate::delivery;
 use ordergate::store::{connect, subscriptions};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ fn quick_retries() -> Webhooks {
 
 /// A worker beside a server, until the token is cancelled or the server goes.
 fn deliver(server: &TestServer, webhooks: Webhooks) -> CancellationToken {
-    let settings = ordergate::config::Settings::resolve(Default::default(), &Default::default()).expect("settings");
+    let settings = Settings::resolve(Common::default(), &Given::default()).expect("settings");
     let pool = connect::pool(server.db.options.clone(), &settings);
     let stop = server.stop.child_token();
     let (app, until, stopped) = (server.app.clone(), server.stop.clone(), stop.clone());
@@ -80,7 +80,7 @@ async fn what_happened_arrives_and_nothing_else() {
         send(&server, format, vec![order("rolled back", 1, 1), bad], &[("on_error", "abort")]).await;
         let mut changed = order("a", 1, 1);
         changed.set("status", text("packed"));
-        changed.at("lines").item(0).set("status", text("collected"));
+        changed.at("lines").item(0).set("status", text("delivering"));
         send(&server, format, vec![changed], &[]).await;
         let came = receiver.wait_for(4).await;
         until(&server, "select count(*) from deliveries_done where outcome = 'delivered'", "4").await;
