@@ -6,6 +6,7 @@
 //! domain ← wire  ←─────────── http ← cli
 //! domain ← store ← import  ← http
 //! domain ← store ←─────────── http      (reads and one-row changes)
+//! domain ← store ← delivery ←───── cli
 //! ```
 //!
 //! `error`, `clock` and `config` are known to all and know nobody else. `auth` knows `domain`; `embedded`

@@ -16,16 +16,18 @@ pub(super) enum Output {
 }
 
 impl Output {
+    /// Prints one thing.
+    pub(super) fn one(self, columns: &[&str], row: Vec<Json>) -> anyhow::Result<()> {
+        match self {
+            Output::Json => print(&object(columns, &row).to_string()),
+            Output::Text => self.rows(columns, &[row]),
+        }
+    }
+
     /// Prints rows; every row has as many cells as there are columns.
     pub(super) fn rows(self, columns: &[&str], rows: &[Vec<Json>]) -> anyhow::Result<()> {
         match self {
-            Output::Json => {
-                let object = |row: &Vec<Json>| {
-                    let fields = columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), cell.clone()));
-                    Json::Object(fields.collect::<Map<_, _>>())
-                };
-                print(&Json::Array(rows.iter().map(object).collect()).to_string())
-            }
+            Output::Json => print(&Json::Array(rows.iter().map(|row| object(columns, row)).collect()).to_string()),
             Output::Text => {
                 let head = columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
                 let texts: Vec<Vec<String>> =
@@ -50,6 +52,11 @@ impl Output {
             Output::Json => print(&object.to_string()),
         }
     }
+}
+
+fn object(columns: &[&str], row: &[Json]) -> Json {
+    let fields = columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), cell.clone()));
+    Json::Object(fields.collect::<Map<_, _>>())
 }
 
 /// Prints a line, or says why it could not: standard output may be closed or full.

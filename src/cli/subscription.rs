@@ -47,7 +47,7 @@ pub(super) async fn run(conn: &mut PgConnection, output: Output, command: Subscr
             let account = find(conn, &of).await?;
             let all = subscriptions::list(conn, account.id).await?;
             let one = all.iter().find(|subscription| subscription.id == id);
-            output.rows(&COLUMNS, &[row(one.with_context(|| none(id))?)])
+            output.one(&COLUMNS, row(one.with_context(|| none(id))?))
         }
         SubscriptionCommand::Enable { of, id } => {
             let account = find(conn, &of).await?;
