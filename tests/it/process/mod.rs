@@ -2,6 +2,7 @@
 
 mod crash;
 mod database;
+mod deliver;
 mod demo;
 mod lines;
 mod log;

@@ -1,0 +1,128 @@
+//! Workers that are killed in the middle of deliveries lose nothing, and keep the order.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+use super::program::{DEADLINE, ordergate, serve};
+use crate::support::db::{TestDb, run};
+use crate::support::receiver::{Receiver, status};
+
+const KILLS: usize = 50;
+const ORDERS: usize = 1_500;
+/// The worker that is killed.
+const DELIVER: &str = "deliver --allow-private-webhooks --webhook-max-inflight 4";
+/// Hooks between two kills.
+const BETWEEN: usize = 5;
+
+fn printed(db: &TestDb, arguments: &str) -> serde_json::Value {
+    serde_json::from_str(&ordergate(db, arguments).arg("--output").arg("json").done()).expect("JSON")
+}
+
+async fn set_up(db: &TestDb) -> String {
+    ordergate::store::connect::migrate(&db.options).await.expect("migrations");
+    printed(db, "account create shop");
+    printed(db, "channel create --account shop web");
+    printed(db, "touchpoint create --account shop website --channel web");
+    printed(db, "currency create --account shop USD");
+    let token = printed(db, "token create --account shop --name shop");
+    token["token"].as_str().expect("a token").to_owned()
+}
+
+fn orders(token: &str, version: usize) -> String {
+    let order = |number: usize| {
+        json!({"external_id": format!("o{number}"), "email": "a@example.com", "endpoint": "website", "status": "new",
+            "total_price": version, "currency": "USD", "lines": [{"external_id": "1", "product": "p"}]})
+    };
+    json!({"token": token, "data": (0..ORDERS).map(order).collect::<Vec<_>>()}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_killed_in_the_middle_lose_nothing_and_keep_the_order() {
+    let db = TestDb::new().await;
+    let token = set_up(&db).await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    let made = ordergate(&db, "subscription create --account shop --events * --url").arg(receiver.url()).done();
+    assert!(made.starts_with("whsec_"), "{made}");
+    let server = serve(&db, "--no-delivery");
+    for version in 1..=3 {
+        let answer = server.import(orders(&token, version)).await;
+        assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
+    }
+    assert_eq!(server.stop().code, Some(0));
+    assert_eq!(receiver.came().len(), 0, "a server with --no-delivery delivers nothing");
+    // Whoever died loses its lease in the end: here at once.
+    let lease_ends = "update deliveries set next_at = now() where next_at > now()";
+    for _ in 0..KILLS {
+        let worker = ordergate(&db, DELIVER).start("");
+        receiver.wait_for(receiver.came().len() + BETWEEN).await;
+        worker.signal("KILL");
+        assert_eq!(worker.ended().code, None, "killed");
+        run(&mut db.connect().await, lease_ends).await;
+    }
+    let worker = ordergate(&db, "deliver --allow-private-webhooks").start("");
+    let all = (3 * ORDERS).to_string();
+    let done = "select count(*) from deliveries_done where outcome = 'delivered'";
+    let finished = async { while db.text(done).await != all {} };
+    let in_time = tokio::time::timeout(DEADLINE, finished).await;
+    assert!(in_time.is_ok(), "expected {all} deliveries, found {}", db.text(done).await);
+    assert_eq!(worker.stop().code, Some(0));
+    assert_eq!(db.text("select count(*) from deliveries").await, "0");
+    let mut first_seen: HashMap<String, Vec<i64>> = HashMap::new();
+    let mut bodies: HashMap<String, String> = HashMap::new();
+    let came = receiver.came();
+    for hook in &came {
+        let seen = first_seen.entry(hook.order().to_owned()).or_default();
+        let revision = hook.body["data"]["revision"].as_i64().expect("a revision");
+        if !seen.contains(&revision) {
+            seen.push(revision);
+        }
+        let body = bodies.entry(hook.id.clone()).or_insert_with(|| hook.raw.clone());
+        assert_eq!(body, &hook.raw, "what has the same id is the same");
+    }
+    assert_eq!((first_seen.len(), bodies.len()), (ORDERS, 3 * ORDERS), "every event came");
+    for (order, seen) in first_seen {
+        assert_eq!(seen, [1, 2, 3], "{order}");
+    }
+    assert!(came.len() > bodies.len(), "workers were killed in the middle of deliveries");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_are_set_up_by_commands() {
+    let db = TestDb::new().await;
+    set_up(&db).await;
+    let create =
+        "subscription create --account shop --url https://example.com/hook --events order.created,order.updated
+        --touchpoints website --description shop";
+    let made = printed(&db, create);
+    let (id, secret) = (&made["id"], made["secret"].as_str().expect("a secret"));
+    let show = format!("subscription show --account shop {id}");
+    let shown = printed(&db, &show);
+    assert_eq!(printed(&db, "subscription list --account shop"), json!([shown]));
+    assert_eq!(shown["events"], json!(["order.created", "order.updated"]));
+    assert_eq!((&shown["touchpoints"], &shown["enabled"]), (&json!(["website"]), &json!(true)));
+    printed(&db, &format!("subscription disable --account shop {id}"));
+    assert_eq!(printed(&db, &show)["enabled"], json!(false));
+    printed(&db, &format!("subscription enable --account shop {id}"));
+    assert_eq!(printed(&db, &show)["enabled"], json!(true));
+    let rotated = printed(&db, &format!("subscription rotate --account shop {id}"));
+    let rotated = rotated["secret"].as_str().expect("a secret");
+    assert!(rotated != secret && !printed(&db, &show).to_string().contains("whsec_"), "secrets are shown once");
+    assert_eq!(
+        db.text("select count(*) filter (where expires_at is null) || '/' || count(*) from subscription_secrets").await,
+        "1/2"
+    );
+    printed(&db, &format!("subscription delete --account shop {id}"));
+    assert_eq!(printed(&db, "subscription list --account shop"), json!([]));
+    for (command, why) in [
+        ("show --account shop 99", "expected one of the account's, found 99"),
+        ("rotate --account shop 99", "expected one of the account's, found 99"),
+        ("create --account shop --events * --url ftp://example.com", "url: expected http or https"),
+        ("create --account shop --events * --url https://a:b@example.com", "expected no user and no password"),
+        ("create --account shop --events order.lost --url https://example.com", "found \"order.lost\""),
+        ("create --account shop --events * --touchpoints moon --url https://example.com", "found \"moon\""),
+    ] {
+        let sentence = ordergate(&db, &format!("subscription {command}")).refused();
+        assert!(sentence.contains(why), "{command}: {sentence}");
+    }
+}
