@@ -54,6 +54,8 @@ pub struct Order<'a> {
     pub region: Patch<Cow<'a, str>>,
     /// Values of custom fields of orders.
     pub custom_fields: SentValues<'a>,
+    /// Its events are not written.
+    pub skip_triggers: bool,
 }
 
 /// A line as a request sends it. At least one of `product` and `sku` is there.

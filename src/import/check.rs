@@ -99,7 +99,7 @@ impl Checks<'_> {
         Ok(Ready {
             slot: index,
             index,
-            announce,
+            announce: announce && !order.skip_triggers,
             order,
             digests,
             database,

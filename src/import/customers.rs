@@ -214,6 +214,7 @@ mod tests {
             tags: None,
             region: Patch::Keep,
             custom_fields: BTreeMap::new(),
+            skip_triggers: false,
         };
         let (slot, index, announce, digests, profile) = Default::default();
         let (custom, line_custom) = Default::default();

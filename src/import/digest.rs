@@ -11,7 +11,7 @@ use crate::store::orders::Digest;
 /// Changes whenever an order that reads the same comes to mean something else.
 const MEANING: u32 = 1;
 
-/// The digest of an order and of all that its answer depends on, `update_time` aside, which is never a change
+/// The digest of an order and of all that its answer depends on, `update_time` and `skip_triggers` aside: neither is ever a change
 /// by itself. Only equality counts: an order whose digest differs is looked at in full.
 pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -> Digest {
     let Order {
@@ -29,6 +29,7 @@ pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -
         tags,
         region,
         custom_fields,
+        skip_triggers: _,
     } = order;
     let mut hasher = Bytes(Vec::with_capacity(1024));
     (MEANING, setup_version, limits.max_lines, limits.max_custom_values).hash(&mut hasher);

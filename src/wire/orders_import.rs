@@ -280,6 +280,7 @@ fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a
     let custom_fields = fields.custom_values("custom_fields", limits.max_custom_values)?;
     let modes = [("replace", LinesMode::Replace), ("merge", LinesMode::Merge)];
     let lines_mode = fields.word("lines_mode", "replace or merge", &modes)?.unwrap_or_default();
+    let skip_triggers = fields.flag("skip_triggers")?.unwrap_or_default();
     let lines = lines(fields, limits)?;
     Ok(Order {
         external_id,
@@ -296,6 +297,7 @@ fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a
         tags,
         region,
         custom_fields,
+        skip_triggers,
     })
 }
 

@@ -74,6 +74,10 @@ async fn what_happened_arrives_and_nothing_else() {
         send(&server, format, vec![order("a", 1, 1)], &[]).await;
         send(&server, format, vec![order("a", 1, 1)], &[]).await;
         send(&server, format, vec![order("silent", 1, 1)], &[("skip_triggers", "true")]).await;
+        let mut silent = order("silent by itself", 1, 1);
+        silent.set("skip_triggers", text("true"));
+        send(&server, format, vec![silent], &[]).await;
+        send(&server, format, vec![order("silent by itself", 1, 1)], &[]).await;
         send(&server, format, vec![order("dry", 1, 1)], &[("dry_run", "true")]).await;
         let mut bad = order("bad", 1, 1);
         bad.set("currency", text("XXX"));

@@ -187,6 +187,7 @@ fn order(random: &mut Random) -> Tree {
     random.optional(&mut fields, "update_time", TIMES);
     random.optional(&mut fields, "region", &["region_YnCrJj8Y1", ""]);
     random.optional(&mut fields, "lines_mode", &["replace", "merge"]);
+    random.optional(&mut fields, "skip_triggers", &["true", "false"]);
     if random.one_in(3) {
         let count = random.below(4);
         fields.push((
