@@ -42,7 +42,8 @@ pub(super) async fn try_once<'a>(
     let mut keys: Vec<&str> = ready(&candidates).map(|ready| &*ready.order.external_id).collect();
     keys.sort_unstable();
     keys.dedup();
-    let looked = looks::at_once(&mut conn, request.account_id, &keys, &sought).await?;
+    let count = ready(&candidates).count();
+    let looked = looks::at_once(&mut conn, request.account_id, &keys, &sought, count).await?;
     let AtOnce { versions, stored, profiles, numbers } = looked;
     if versions.tokens != request.tokens_version {
         return Err(Stopped::TokensChanged);

@@ -135,7 +135,8 @@ pub struct AtOnce {
     pub numbers: Numbers,
 }
 
-/// All that a few orders need, in one round trip.
+/// All that so many orders need, in one round trip. Each gets its numbers, since two orders of one external id may have two
+/// new customers.
 ///
 /// # Errors
 /// See [`by_key`].
@@ -144,6 +145,7 @@ pub async fn at_once(
     account_id: i64,
     external_ids: &[&str],
     identities: &[Sought<'_>],
+    orders: usize,
 ) -> Result<AtOnce> {
     let columns = profiles::Columns::of(identities.iter().copied());
     let rows = sqlx::query!(
@@ -162,13 +164,14 @@ pub async fn at_once(
         join lateral (select i.profile from identities i where i.account_id = $1 and i.profile_database_id = k.database
             and i.kind = k.kind and i.name = k.name and i.value = k.value offset 0) i on true
         union all
-        select 3, nextval('orders_id_seq'), nextval('profiles_id_seq'), null, null, null from unnest($2::text[])",
+        select 3, nextval('orders_id_seq'), nextval('profiles_id_seq'), null, null, null from generate_series(1, $7::bigint)",
         account_id,
         external_ids as &[&str],
         &columns.databases,
         &columns.kinds as &[&str],
         &columns.names as &[&str],
         &columns.values as &[&str],
+        i64::try_from(orders).unwrap_or(i64::MAX),
     )
     .fetch_all(conn)
     .await?;

@@ -261,3 +261,31 @@ async fn both_secrets_sign_after_a_rotation_until_the_old_one_ends() {
     }
     assert_eq!(signatures, [1, 2, 1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_down_or_silent_slows_no_other_and_is_disabled_after_five_days() {
+    let server = TestServer::start().await;
+    let good = Receiver::start(|_, _| status("200 OK")).await;
+    // It takes connections, and answers nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let silent_url = format!("http://{}/", silent.local_addr().expect("an address"));
+    let (silent_id, _) = subscribe(&server, &silent_url, &["*"]).await;
+    let (down_id, _) = subscribe(&server, "http://127.0.0.1:1/", &["*"]).await;
+    subscribe(&server, &good.url(), &["*"]).await;
+    let timeout = Duration::from_millis(200);
+    deliver(&server, Webhooks { max_inflight: 2, timeout, ..quick_retries() });
+    send(&server, "json", (0..200).map(|number| order(number, 1, 1)).collect(), &[]).await;
+    good.wait_for(200).await;
+    let waiting = "select count(distinct subscription_id) || ' ' || count(*) from deliveries";
+    until(&server, waiting, "2 400").await;
+    for id in [silent_id, down_id] {
+        let failing = format!("select failing_since is not null and enabled from subscriptions where id = {id}");
+        until(&server, &failing, "true").await;
+        let age = format!("update subscriptions set failing_since = now() - interval '6 days' where id = {id}");
+        crate::support::db::run(&mut server.db.connect().await, age).await;
+        let reason =
+            format!("select disabled_reason like 'nothing was delivered since 20%' from subscriptions where id = {id}");
+        until(&server, &reason, "true").await;
+    }
+    assert_eq!(server.db.text(waiting).await, "2 400", "what waits stays");
+}
