@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use sqlx::PgConnection;
 
 use super::SubscriptionCommand;
-use super::output::{Output, print};
+use super::output::Output;
 use super::setup::{find, key};
 use crate::delivery;
 use crate::domain::events;
@@ -86,10 +86,7 @@ fn done(output: Output, id: i64, what: &str, found: bool) -> anyhow::Result<()> 
 
 /// Shows a new secret, this once.
 fn shown(output: Output, id: i64, secret: &str) -> anyhow::Result<()> {
-    match output {
-        Output::Text => print(secret),
-        Output::Json => print(&json!({"id": id, "secret": secret}).to_string()),
-    }
+    output.done(secret, &json!({"id": id, "secret": secret}))
 }
 
 /// What is wrong with a new subscription, as far as it can be told now.

@@ -56,16 +56,17 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         Err(error) => return Reply::from(error).respond(app, line, format),
     };
     let secret = &understood.secret;
+    let counts = Counts { dry_run: head.dry_run, ..counts(&report) };
+    if counts.created + counts.updated > 0 && !head.skip_triggers && !head.dry_run {
+        app.events_written().notify_one();
+    }
     line.note(|facts| {
         facts.phases.decode += report.spent.decode;
         facts.phases.plan = report.spent.plan;
         facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
-        facts.counts = Some(Counts { dry_run: head.dry_run, ..counts(&report) });
+        facts.counts = Some(counts);
         facts.first_failure = failures(&report).next().map(|rejection| rejection.text(secret));
     });
-    if !head.skip_triggers && !head.dry_run && wrote(&report) {
-        app.events_written().notify_one();
-    }
     let render = Instant::now();
     let item = |index| answer_item(index, &report.items[index], head.detail, secret);
     let fields = vec![("result", Value::List(report.items.len(), &item))];
@@ -122,11 +123,6 @@ fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
         Outcome::Failed(rejection) => Some(&**rejection),
         _ => None,
     })
-}
-
-/// True if an order was made or changed.
-fn wrote(report: &Report<'_>) -> bool {
-    report.items.iter().any(|item| matches!(item.outcome, Outcome::Created | Outcome::Updated))
 }
 
 fn counts(report: &Report<'_>) -> Counts {

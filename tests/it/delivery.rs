@@ -80,7 +80,7 @@ async fn what_happened_arrives_and_nothing_else() {
         send(&server, format, vec![order("silent by itself", 1, 1)], &[]).await;
         send(&server, format, vec![order("dry", 1, 1)], &[("dry_run", "true")]).await;
         let mut bad = order("bad", 1, 1);
-        bad.set("currency", text("XXX"));
+        bad.set("currency", text("JPY"));
         send(&server, format, vec![order("rolled back", 1, 1), bad], &[("on_error", "abort")]).await;
         let mut changed = order("a", 1, 1);
         changed.set("status", text("packed"));
