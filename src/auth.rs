@@ -19,14 +19,17 @@ pub enum Role {
     CatalogRead,
     /// Import, change and delete products and SKUs.
     CatalogWrite,
+    /// Manage subscriptions, and see what became of events.
+    Admin,
 }
 
-/// The name that stands for all four roles.
+/// The name that stands for all roles of the Market API: all but `admin`.
 pub const MARKET: &str = "market";
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::OrdersRead, Self::OrdersWrite, Self::CatalogRead, Self::CatalogWrite];
+    pub const ALL: [Self; 5] =
+        [Self::OrdersRead, Self::OrdersWrite, Self::CatalogRead, Self::CatalogWrite, Self::Admin];
 
     /// The name of the role.
     #[must_use]
@@ -36,6 +39,7 @@ impl Role {
             Role::OrdersWrite => "orders:write",
             Role::CatalogRead => "catalog:read",
             Role::CatalogWrite => "catalog:write",
+            Role::Admin => "admin",
         }
     }
 }
@@ -67,7 +71,7 @@ impl Caller {
     /// True if the token has the role, by itself or by `market`.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
-        self.roles.iter().any(|name| name == MARKET || name == role.as_str())
+        self.roles.iter().any(|name| (name == MARKET && role != Role::Admin) || name == role.as_str())
     }
 }
 

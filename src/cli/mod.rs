@@ -2,15 +2,18 @@
 
 mod database;
 mod demo;
+mod events;
 mod output;
 mod serve;
 mod setup;
 mod subscription;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Common, Given, Settings};
+use crate::delivery::ledger::State;
 use output::Output;
 
 /// A self-hosted server that speaks Altcraft's Market API, on PostgreSQL.
@@ -76,6 +79,9 @@ enum Command {
     /// Subscriptions: where events are sent
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
+    /// The ledger: what became of each event, and why an order made none
+    #[command(subcommand)]
+    Events(EventsCommand),
 }
 
 /// The account that a command works on.
@@ -106,7 +112,7 @@ enum TokenCommand {
         /// What it is for
         #[arg(long, default_value = "")]
         name: String,
-        /// What it may do: market (everything), orders:read, orders:write, catalog:read, catalog:write
+        /// What it may do: market (the next four), orders:read, orders:write, catalog:read, catalog:write, admin
         #[arg(long = "role", value_name = "ROLE", default_values_t = [crate::auth::MARKET.to_owned()])]
         roles: Vec<String>,
         /// When it ends by itself, like 2030-01-31 or 2030-01-31T12:00:00Z
@@ -305,6 +311,68 @@ enum SubscriptionCommand {
         /// Its id
         id: i64,
     },
+}
+
+/// Which events are meant.
+#[derive(Debug, Clone, Args)]
+struct Selected {
+    /// Those of the order of this external id
+    #[arg(long, value_name = "ID")]
+    order: Option<String>,
+    /// Those for this subscription
+    #[arg(long, value_name = "ID")]
+    subscription: Option<i64>,
+    /// Those that happened at this time or later, like 2030-01-31 or 2030-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Those that happened before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    /// List what became of events, and which orders made none, newest first
+    List {
+        #[command(flatten)]
+        of: OfAccount,
+        #[command(flatten)]
+        selected: Selected,
+        /// Only what is fired (for nobody), waiting, delivered, failed, skipped (by request) or unchanged
+        #[arg(long = "state", value_delimiter = ',', value_name = "STATES", value_parser = state())]
+        states: Vec<State>,
+        /// At most so many lines
+        #[arg(long, default_value_t = 100, value_name = "LINES")]
+        limit: u32,
+    },
+    /// Show what became of one event, for each subscription
+    Show {
+        #[command(flatten)]
+        of: OfAccount,
+        /// Its id, as `webhook-id` says it
+        event: String,
+    },
+    /// Send events again that were given up: one, or those of an order or a time
+    #[command(group(ArgGroup::new("some").args(["event", "order", "from", "to"]).required(true).multiple(true)))]
+    Replay {
+        #[command(flatten)]
+        of: OfAccount,
+        /// The event's id
+        event: Option<String>,
+        #[command(flatten)]
+        selected: Selected,
+        /// Those that were delivered, too
+        #[arg(long)]
+        delivered: bool,
+    },
+}
+
+/// A state by its name.
+fn state() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(|(name, _)| name)).map(|name| {
+        let state = State::ALL.iter().find(|(known, _)| *known == name);
+        state.expect("only names of states come here").1
+    })
 }
 
 /// Runs the program on its arguments.

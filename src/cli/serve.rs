@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::delivery;
 use crate::http::App;
+use crate::import::records;
 use crate::store;
 
 /// How often the janitor writes down when tokens were used, and looks for old events.
@@ -83,11 +84,15 @@ async fn run(
             () = crate::http::serve::serve(app.clone(), listener, stop) => {}
             () = janitor => {}
             () = delivery::announce(&pool, app.events_written()) => {}
+            () = records::keep_writing(app.records(), &pool) => {}
         }
         Ok(())
     };
     let served = tokio::try_join!(serving, delivering);
     note_uses(&app, &pool).await;
+    if let Err(error) = app.records().write(&pool).await {
+        tracing::warn!(%error, "the records of the last imports were not written");
+    }
     // What still runs past its deadline ends with the process.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     tracing::info!("ordergate has stopped");
@@ -138,8 +143,9 @@ async fn prune(pool: &PgPool, clock: &Clock, max_age: Duration) -> store::Result
         let before = clock.now() - max_age;
         let packs = store::outbox::prune(&mut conn, before, PRUNE_SET).await?;
         let deliveries = store::deliveries::prune(&mut conn, before, PRUNE_SET).await?;
-        deleted += packs + deliveries;
-        if packs.max(deliveries) < PRUNE_SET.unsigned_abs() {
+        let imports = store::imports::prune(&mut conn, before, PRUNE_SET).await?;
+        deleted += packs + deliveries + imports;
+        if packs.max(deliveries).max(imports) < PRUNE_SET.unsigned_abs() {
             return Ok(deleted);
         }
     }

@@ -61,6 +61,7 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
     match command {
         Command::Serve { .. } | Command::Deliver { .. } | Command::Migrate => Ok(()),
         Command::Subscription(command) => super::subscription::run(conn, output, command).await,
+        Command::Events(command) => super::events::run(conn, output, command).await,
         Command::Account(command) => account(conn, output, command).await,
         Command::Token(command) => token(conn, output, command).await,
         Command::Channel(command) => channel(conn, output, command).await,
@@ -125,7 +126,7 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
             let account = find(conn, &of).await?;
             if let Some(role) = roles.iter().find(|role| !auth::is_role(role)) {
                 bail!(
-                    "role: expected market, orders:read, orders:write, catalog:read or catalog:write, found {role:?}"
+                    "role: expected market, orders:read, orders:write, catalog:read, catalog:write or admin, found {role:?}"
                 );
             }
             if !name.is_empty() {

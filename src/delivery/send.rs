@@ -27,7 +27,7 @@ const MAX_ANSWER_BYTES: u64 = 16 << 10;
 ///
 /// # Errors
 /// The system gives no random bytes.
-pub fn secret() -> Result<String, getrandom::Error> {
+pub(super) fn secret() -> Result<String, getrandom::Error> {
     let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes)?;
     Ok(format!("{SECRET_PREFIX}{}", BASE64.encode(bytes)))
@@ -35,7 +35,7 @@ pub fn secret() -> Result<String, getrandom::Error> {
 
 /// Why a URL cannot be a webhook's.
 #[must_use]
-pub fn url_problem(text: &str) -> Option<&'static str> {
+pub(super) fn url_problem(text: &str) -> Option<&'static str> {
     let Ok(url) = Url::parse(text) else { return Some("expected a URL like https://example.com/hook") };
     match url.scheme() {
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
@@ -93,7 +93,7 @@ impl Sender {
         if literal.is_some_and(|address| !self.allow_private && !is_public(address)) {
             return failed(PRIVATE.to_owned());
         }
-        let (id, body) = (id(claimed), body(claimed));
+        let (id, body) = (event_id(claimed.pack_id, claimed.place), body(claimed));
         let timestamp = claimed.now.unix_timestamp().to_string();
         let signed = format!("{id}.{timestamp}.{body}");
         let signatures: Vec<String> = target.secrets.iter().filter_map(|secret| sign(secret, &signed)).collect();
@@ -113,9 +113,9 @@ impl Sender {
     }
 }
 
-/// The event's id: the same for all tries.
-fn id(claimed: &Claimed) -> String {
-    format!("evt_{}_{}", claimed.pack_id, claimed.place)
+/// An event's id: the same for all tries.
+pub(super) fn event_id(pack_id: i64, place: i32) -> String {
+    format!("evt_{pack_id}_{place}")
 }
 
 /// The body (contract, section 3, Events): small, and the same for all tries.

@@ -266,7 +266,8 @@ async fn spread_some(conn: &mut sqlx::PgConnection, account_id: i64) -> store::R
         packs.iter_mut().flat_map(|(_, events)| events).for_each(|event| event.publish(&known));
     }
     let new = tokio::task::block_in_place(|| spread::deliveries(&packs, &subscriptions));
-    deliveries::spread(&mut transaction, account_id, &ids, &new).await?;
+    deliveries::add(&mut transaction, account_id, &new).await?;
+    deliveries::mark_spread(&mut transaction, account_id, &ids).await?;
     transaction.commit().await?;
     Ok(ids.len() == usize::try_from(PACKS).unwrap_or_default())
 }

@@ -120,7 +120,8 @@ pub(super) fn shown(text: &str, secret: &str) -> String {
 }
 
 /// `text` with `[token]` in the place of `secret`, in upper or lower case: some keys are folded.
-fn redact(text: &str, secret: &str) -> String {
+#[must_use]
+pub fn redact(text: &str, secret: &str) -> String {
     if secret.is_empty() {
         return text.to_owned();
     }

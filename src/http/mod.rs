@@ -2,6 +2,7 @@
 //!
 //! Never enters: SQL, what a format looks like.
 
+mod admin;
 mod body;
 mod call;
 mod health;
@@ -26,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::import::joint::Joints;
 use crate::import::orders::Imports;
+use crate::import::records::Records;
 use crate::import::setup::Setups;
 use inflight::Inflight;
 
@@ -69,7 +71,15 @@ impl App {
         let (last_used, tasks) = (LastUsed::default(), TaskTracker::new());
         let is_local = pool.connect_options().get_socket().is_some();
         let (setups, limits, quick) = (Setups::default(), settings.limits.clone(), settings.quick_imports);
-        let imports = Arc::new(Imports { pool, setups, joints: Joints::default(), limits, is_local, quick });
+        let imports = Arc::new(Imports {
+            pool,
+            setups,
+            records: Records::default(),
+            joints: Joints::default(),
+            limits,
+            is_local,
+            quick,
+        });
         let (callers, events_written) = Default::default();
         App(Arc::new(Shared {
             settings,
@@ -91,6 +101,12 @@ impl App {
         &self.events_written
     }
 
+    /// The records of imports that changed nothing, until they are written.
+    #[must_use]
+    pub fn records(&self) -> &Records {
+        &self.imports.records
+    }
+
     /// When each token was last used, since this was last asked.
     #[must_use]
     pub fn last_used(&self) -> &LastUsed {
@@ -110,6 +126,7 @@ fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 fn router(app: &App) -> Router {
     Router::new()
         .route("/api/v1.1/market/orders/import", post(orders::import))
+        .route("/api/v1.1/admin/{subject}/{verb}", post(admin::call))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(reply::no_such_path)

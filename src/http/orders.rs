@@ -97,6 +97,7 @@ async fn import_orders<'a>(
         };
         let request = Import {
             account_id: understood.caller.account_id,
+            token_id: understood.caller.token_id,
             tokens_version: understood.caller.tokens_version,
             head,
             orders,

@@ -15,6 +15,7 @@ use super::merge::Rules;
 use super::orders::{Import, Imports, Stopped, versions};
 use super::plan::{Group, Plan, plan};
 use super::quick::{self, Candidate};
+use super::records;
 use super::report::{Answers, Outcome, Report, Spent};
 use super::setup::{Neighbours, Setup};
 use crate::domain::batch::{Decoded, OnError};
@@ -61,6 +62,7 @@ pub(super) async fn try_once<'a>(
         note_id(&mut answers, group, &ready, request.head.dry_run && group.stored.is_none());
     }
     write(conn, account_id, &same, &changed, ready.len(), request.now).await?;
+    store::imports::write(conn, account_id, &records::in_transaction(request, answers.items())).await?;
     let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
     end.map_err(store::Error::from)?;
     if !request.head.dry_run {
@@ -114,14 +116,15 @@ async fn ready_orders<'a>(
     let mut ready = Vec::with_capacity(decoded.len());
     spent.plan(|| {
         for (index, Decoded { external_id, order }) in decoded.into_iter().enumerate() {
-            let outcome = match check_one((index, order)) {
+            let (outcome, silent) = match check_one((index, order)) {
                 Ok(order) => {
+                    let silent = !order.announce;
                     ready.push(order);
-                    Outcome::Unchanged
+                    (Outcome::Unchanged, silent)
                 }
-                Err(rejection) => Outcome::Failed(Box::new(rejection)),
+                Err(rejection) => (Outcome::Failed(Box::new(rejection)), false),
             };
-            answers.push(external_id, outcome, None);
+            answers.push(external_id, outcome, None, silent);
         }
     });
     Ok(ready)

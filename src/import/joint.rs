@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::orders::{Decode, Import, Imports, Posted};
+use super::orders::{Import, Imports, Posted, Single};
 use super::report::{Item, Outcome, Report, Spent};
 use super::small;
 use crate::domain::batch::{Head, OnError, Sent};
@@ -34,8 +34,7 @@ struct Queue {
 struct Joined {
     text: String,
     external_id: Option<String>,
-    decode: Decode,
-    announce: bool,
+    single: Single,
     tokens_version: i64,
     now: OffsetDateTime,
 }
@@ -94,8 +93,7 @@ pub(super) async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>)
     let mine = Joined {
         text: order.text.to_owned(),
         external_id: order.external_id.map(str::to_owned),
-        decode,
-        announce,
+        single: Single { decode, announce, token_id: request.token_id },
         tokens_version: request.tokens_version,
         now: request.now,
     };
@@ -136,9 +134,10 @@ async fn run(turn: &Turn, mine: Joined, others: Vec<Waiting>) -> Option<(Item<'s
     let joined: Vec<&Joined> = std::iter::once(&mine).chain(others.iter().map(|other| &other.joined)).collect();
     let orders: Vec<Sent<'_>> =
         joined.iter().map(|joined| Sent { text: &joined.text, external_id: joined.external_id.as_deref() }).collect();
-    let each: Vec<(Decode, bool)> = joined.iter().map(|joined| (joined.decode, joined.announce)).collect();
+    let each: Vec<Single> = joined.iter().map(|joined| joined.single).collect();
     let request = Import {
         account_id: turn.account_id,
+        token_id: mine.single.token_id,
         tokens_version: mine.tokens_version,
         head: &Head::default(),
         orders: &orders,
@@ -148,6 +147,7 @@ async fn run(turn: &Turn, mine: Joined, others: Vec<Waiting>) -> Option<(Item<'s
     };
     let mut spent = Spent { few: true, ..Spent::default() };
     let report = small::try_once(&turn.imports, &request, &mut spent).await.ok()?;
+    turn.imports.records.keep(&request, &report.items);
     let mut items: Vec<Item<'static>> = report.items.into_iter().map(Item::into_owned).collect();
     let mine = items.drain(..1).next()?;
     for (other, item) in others.into_iter().zip(items) {

@@ -17,6 +17,7 @@ mod merge;
 pub mod orders;
 mod plan;
 mod quick;
+pub mod records;
 pub mod report;
 pub mod setup;
 mod small;

@@ -10,6 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::joint::{self, Joints};
+use super::records::Records;
 use super::report::{Report, Spent};
 use super::setup::Setups;
 use super::{careful, large, small};
@@ -33,6 +34,8 @@ pub struct Imports {
     pub pool: PgPool,
     /// What accounts have.
     pub setups: Setups,
+    /// The records of imports that changed nothing, until they are written.
+    pub records: Records,
     /// Requests of one order that wait for their turn.
     pub joints: Joints,
     /// Bounds on what is stored.
@@ -47,6 +50,8 @@ pub struct Imports {
 pub struct Import<'r, 'a> {
     /// Whose orders.
     pub account_id: i64,
+    /// The internal id of the caller's token.
+    pub token_id: i64,
     /// The version of the account's tokens by which the caller may import.
     pub tokens_version: i64,
     /// Everything but the orders.
@@ -75,7 +80,18 @@ pub enum Posted<'r> {
         announce: bool,
     },
     /// Each in a request of its own.
-    Singly(&'r [(Decode, bool)]),
+    Singly(&'r [Single]),
+}
+
+/// How an order came that was a request of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Single {
+    /// Decodes it.
+    pub decode: Decode,
+    /// Its events are written.
+    pub announce: bool,
+    /// The internal id of the caller's token.
+    pub token_id: i64,
 }
 
 impl<'a> Import<'_, 'a> {
@@ -84,7 +100,7 @@ impl<'a> Import<'_, 'a> {
         let text = self.orders[order].text;
         match self.posted {
             Posted::Together { decode, .. } => decode(order, text, limits),
-            Posted::Singly(each) => (each[order].0)(0, text, limits),
+            Posted::Singly(each) => (each[order].decode)(0, text, limits),
         }
     }
 
@@ -92,7 +108,7 @@ impl<'a> Import<'_, 'a> {
     pub(super) fn place(&self, order: usize) -> (usize, bool) {
         match self.posted {
             Posted::Together { announce, .. } => (order, announce),
-            Posted::Singly(each) => (0, each[order].1),
+            Posted::Singly(each) => (0, each[order].announce),
         }
     }
 
@@ -148,7 +164,10 @@ pub async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>) -> Res
             large::try_once(imports, request, &mut spent).await
         };
         match tried {
-            Ok(report) => return Ok(Some(Report { spent, retries, ..report })),
+            Ok(report) => {
+                imports.records.keep(request, &report.items);
+                return Ok(Some(Report { spent, retries, ..report }));
+            }
             Err(Stopped::TokensChanged) => return Ok(None),
             Err(Stopped::Careful(reason)) => tracing::debug!(reason, "the import goes on by the careful way"),
             Err(Stopped::Store(store::Error::TryAgain(_) | store::Error::LockTimeout(_))) if quick => {

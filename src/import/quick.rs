@@ -18,6 +18,7 @@ use super::customers::Customers;
 use super::merge::{Rules, merge};
 use super::orders::{Import, Stopped};
 use super::plan::{Plan, plan};
+use super::records;
 use super::report::{Answers, Outcome, Report, Spent};
 use crate::domain::batch::{Decoded, OnError};
 use crate::domain::matching::IdentityKinds;
@@ -25,6 +26,7 @@ use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
 use crate::store;
 use crate::store::SET;
+use crate::store::imports::NewImport;
 use crate::store::looks::{Numbers, Stored};
 use crate::store::orders::{Digest, Digests, Keyed};
 use crate::store::references::Versions;
@@ -152,22 +154,23 @@ impl<'r, 'a> Quick<'r, 'a> {
         let mut events = Pack::default();
         let mut candidates = candidates.into_iter();
         for (sent, same) in self.request.orders[first..].iter().zip(same) {
-            let (external_id, decided) = match (same, sent.external_id) {
+            let (external_id, decided, silent) = match (same, sent.external_id) {
                 (Some(id), Some(external_id)) if !self.is_taken(self.hash(external_id)) => {
-                    (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))))
+                    (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))), false)
                 }
                 (Some(_), _) => return Err(AGAIN),
                 (None, _) => {
                     let Candidate { external_id, ready } = candidates.next().expect("it was decoded");
+                    let silent = ready.as_ref().is_ok_and(|ready| !ready.announce);
                     let decided = match ready {
                         Ok(ready) => self.decide_one(ready, stored, &mut numbers, &mut new, &mut events)?,
                         Err(rejection) => Err(rejection),
                     };
-                    (external_id, decided)
+                    (external_id, decided, silent)
                 }
             };
             let (outcome, id) = decided.unwrap_or_else(|rejection| (Outcome::Failed(Box::new(rejection)), None));
-            self.answers.push(external_id, outcome, id);
+            self.answers.push(external_id, outcome, id, silent);
         }
         new.events = events.text();
         Ok(new)
@@ -271,16 +274,18 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(store::catalogue::create_sku_stubs(conn, account_id, &skus, SET).await?)
     }
 
-    /// Inserts the new orders of a set, if they were decided under the versions that still hold.
+    /// Inserts the new orders of a set and, with the last one, the records of the imports; if they were decided under the
+    /// versions that still hold.
     pub(super) async fn create(
         &self,
         conn: &mut PgConnection,
         new: &New<'a>,
+        records: &[NewImport],
         versions: Versions,
     ) -> Result<(), Stopped> {
         let Import { account_id, now, .. } = *self.request;
         if new.orders.is_empty()
-            || store::orders::create(conn, account_id, &new.keyed(), &new.events, now, versions).await?
+            || store::orders::create(conn, account_id, &new.keyed(), &new.events, now, records, versions).await?
         {
             Ok(())
         } else {
@@ -296,6 +301,8 @@ impl<'r, 'a> Quick<'r, 'a> {
     ) -> Result<Report<'a>, Stopped> {
         self.decide_later(&mut transaction, spent).await?;
         let answers = self.answers()?;
+        let records = records::in_transaction(self.request, answers.items());
+        store::imports::write(&mut transaction, self.request.account_id, &records).await?;
         if self.request.head.dry_run {
             transaction.rollback().await.map_err(store::Error::from)?;
         } else {

@@ -29,12 +29,14 @@ pub struct Item<'a> {
     pub outcome: Outcome,
     /// The internal id, if the order is stored.
     pub id: Option<i64>,
+    /// If it changed, its events were skipped by request.
+    pub silent: bool,
 }
 
 impl Item<'_> {
     /// The same, on its own.
     pub(super) fn into_owned(self) -> Item<'static> {
-        Item { external_id: Cow::Owned(self.external_id.into_owned()), outcome: self.outcome, id: self.id }
+        Item { external_id: Cow::Owned(self.external_id.into_owned()), ..self }
     }
 }
 
@@ -77,8 +79,8 @@ impl<'a> Answers<'a> {
     }
 
     /// Answers to the next order; every order gets its outcome: its refusal, or what is decided later.
-    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>) {
-        self.items.push(Item { external_id, outcome, id });
+    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>, silent: bool) {
+        self.items.push(Item { external_id, outcome, id, silent });
     }
 
     /// Notes what became of orders, by their slots.
@@ -93,6 +95,11 @@ impl<'a> Answers<'a> {
         for slot in slots {
             self.items[slot].id = id;
         }
+    }
+
+    /// What was answered so far.
+    pub(super) fn items(&self) -> &[Item<'a>] {
+        &self.items
     }
 
     /// How many orders were answered.

@@ -10,6 +10,7 @@ use super::check::Checks;
 use super::definitions;
 use super::orders::{Import, Imports, Stopped, versions};
 use super::quick::{Candidate, Complete, New, Quick, Wanted, ready};
+use super::records;
 use super::report::{Report, Spent};
 use super::setup::Setup;
 use crate::store;
@@ -61,7 +62,8 @@ pub(super) async fn try_once<'a>(
     let new = spent.plan(|| quick.decide(complete, &stored))?;
     if quick.later.is_empty() && quick.customers.keys_to_make() == 0 && !new.needs_stubs() && !request.head.dry_run {
         let answers = quick.answers()?;
-        quick.create(&mut conn, &new, versions).await?;
+        let records = records::in_transaction(request, answers.items());
+        quick.create(&mut conn, &new, &records, versions).await?;
         return Ok(answers.report(false));
     }
     drop(conn);
@@ -94,6 +96,6 @@ async fn write<'a>(
     }
     quick.make_customers(conn, 0).await?;
     quick.make_stubs(conn, &new).await?;
-    quick.create(conn, &new, versions).await?;
+    quick.create(conn, &new, &[], versions).await?;
     quick.finish(transaction, spent).await
 }

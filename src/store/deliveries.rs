@@ -86,11 +86,11 @@ pub struct NewDelivery {
     pub is_first: bool,
 }
 
-/// Writes deliveries of an account, whose subscriptions are locked, in order; and notes that packs are spread.
+/// Writes deliveries of an account, whose subscriptions are locked, in order.
 ///
 /// # Errors
 /// See [`accounts_to_spread`].
-pub async fn spread(conn: &mut PgConnection, account_id: i64, packs: &[i64], new: &[NewDelivery]) -> Result<()> {
+pub async fn add(conn: &mut PgConnection, account_id: i64, new: &[NewDelivery]) -> Result<()> {
     for set in new.chunks(super::SET) {
         let subscriptions: Vec<i64> = set.iter().map(|new| new.subscription_id).collect();
         let pack_ids: Vec<i64> = set.iter().map(|new| new.pack_id).collect();
@@ -100,7 +100,7 @@ pub async fn spread(conn: &mut PgConnection, account_id: i64, packs: &[i64], new
         let times: Vec<OffsetDateTime> = set.iter().map(|new| new.created_at).collect();
         let first: Vec<bool> = set.iter().map(|new| new.is_first).collect();
         sqlx::query!(
-            "-- deliveries.spread
+            "-- deliveries.add
             insert into deliveries (account_id, subscription_id, pack_id, place, order_id, event, created_at, next_at)
             select $1, n.subscription_id, n.pack_id, n.place, n.order_id, n.event, n.created_at,
                 case when n.is_first and not exists (select from deliveries d where d.account_id = $1
@@ -120,6 +120,14 @@ pub async fn spread(conn: &mut PgConnection, account_id: i64, packs: &[i64], new
         .execute(&mut *conn)
         .await?;
     }
+    Ok(())
+}
+
+/// Notes that packs were spread.
+///
+/// # Errors
+/// See [`accounts_to_spread`].
+pub async fn mark_spread(conn: &mut PgConnection, account_id: i64, packs: &[i64]) -> Result<()> {
     sqlx::query!(
         "-- deliveries.mark_spread
         update outbox set spread_at = now() where account_id = $1 and id = any($2)",

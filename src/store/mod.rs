@@ -11,6 +11,8 @@ pub mod copy;
 pub mod custom_values;
 pub mod definitions;
 pub mod deliveries;
+pub mod imports;
+pub mod ledger;
 pub mod looks;
 pub mod order_lines;
 pub mod orders;

@@ -17,6 +17,8 @@ pub enum Value<'a> {
     /// A list of so many items, each made when it is written: all of them at once would take more memory than the
     /// request. In XML repeated elements without a wrapper.
     List(usize, &'a (dyn Fn(usize) -> Object<'a> + 'a)),
+    /// Any JSON, of calls that answer in no other format.
+    Json(serde_json::Value),
 }
 
 /// The fields of an object, in the order in which they are written.
@@ -53,6 +55,9 @@ fn json_object(out: &mut String, object: &Object<'_>) {
         let _ = write!(out, "\"{key}\":");
         match value {
             Value::Text(text) => json_text(out, text),
+            Value::Json(json) => {
+                let _ = write!(out, "{json}");
+            }
             Value::Int(int) => {
                 let _ = write!(out, "{int}");
             }
@@ -112,6 +117,7 @@ fn xml_fields(out: &mut String, object: &Object<'_>) {
                     Value::Bool(bool) => {
                         let _ = write!(out, "{bool}");
                     }
+                    Value::Json(json) => xml_text(out, &json.to_string()),
                     Value::List(..) => {}
                 }
                 let _ = write!(out, "</{key}>");

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::format::Format;
-use super::node::{self, Node, Text, Unreadable};
+use super::node::{self, Entry, Node, Object, Text, Unreadable};
 use crate::domain::batch::Sent;
 use crate::domain::place::Place;
 use crate::domain::rejection::{Found, Problem, Rejection};
@@ -106,6 +106,20 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&FieldSpans<'a>> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The fields of the root that were wanted, as one object; made for JSON, where a field stands in one place.
+    ///
+    /// # Errors
+    /// See [`node::read`].
+    pub fn root(&self, max_values: usize) -> Result<Node<'a>, Unreadable> {
+        let entry = |field: &FieldSpans<'a>| {
+            let key = Text::Good(Cow::Borrowed(field.name));
+            Ok(Entry { key, free_key: None, node: self.read(field.whole, max_values)? })
+        };
+        let entries =
+            self.fields.iter().filter(|field| !field.whole.is_empty()).map(entry).collect::<Result<_, _>>()?;
+        Ok(Node::Object(Object { entries, stray: None }))
     }
 
     /// Reads an item, or a field as a whole.

@@ -4,6 +4,7 @@
 //! of its lists stands, and builds no tree. Each item is then read by itself (`node`) and decoded by the
 //! schema of its call (`orders_import`). Never enters: HTTP, SQL.
 
+pub mod admin;
 pub mod answer;
 pub mod document;
 pub mod fields;

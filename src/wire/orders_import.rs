@@ -146,7 +146,12 @@ fn items<T>(
     field.items.iter().enumerate().map(decode).collect()
 }
 
-fn readable<'a>(node: Result<Node<'a>, Unreadable>, trail: Trail<'_>, limit: usize) -> Result<Node<'a>, Rejection> {
+/// A node, or the refusal of what could not be read.
+pub(super) fn readable<'a>(
+    node: Result<Node<'a>, Unreadable>,
+    trail: Trail<'_>,
+    limit: usize,
+) -> Result<Node<'a>, Rejection> {
     node.map_err(|unreadable| match unreadable {
         Unreadable::TooManyValues => {
             Rejection::new(trail.place(), Problem::TooMany { things: "values", limit, sent: None })

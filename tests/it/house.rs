@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("auth", &["domain"]),
     ("import", &["domain", "store", "error", "clock", "config"]),
     ("delivery", &["domain", "store", "error", "config"]),
-    ("http", &["domain", "wire", "store", "import", "auth", "error", "clock", "config"]),
+    ("http", &["domain", "wire", "store", "import", "delivery", "auth", "error", "clock", "config"]),
     ("embedded", &[]),
     ("telemetry", &["config"]),
     ("shutdown", &["config"]),

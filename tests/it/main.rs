@@ -9,6 +9,7 @@ mod contention;
 mod delivery;
 mod differential;
 mod house;
+mod ledger;
 mod process;
 mod quick;
 mod support;

@@ -126,3 +126,50 @@ async fn subscriptions_are_set_up_by_commands() {
         assert!(sentence.contains(why), "{command}: {sentence}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_looked_up_and_sent_again_by_commands() {
+    let db = TestDb::new().await;
+    let token = set_up(&db).await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    let url = receiver.url();
+    printed(&db, &format!("subscription create --account shop --events order.updated --url {url}"));
+    let server = serve(&db, "--allow-private-webhooks");
+    for version in [1, 1, 2] {
+        server.import(orders(&token, version)).await;
+    }
+    receiver.wait_for(ORDERS).await;
+    // What waits to be written is written when the server stops.
+    assert_eq!(server.stop().code, Some(0));
+    let list = printed(&db, "events list --account shop --order o7");
+    let states: Vec<_> = list.as_array().expect("lines").iter().map(|line| (&line["state"], &line["type"])).collect();
+    let (delivered, unchanged, fired) = (json!("delivered"), json!("unchanged"), json!("fired"));
+    let (updated, created) = (json!("order.updated"), json!("order.created"));
+    assert_eq!(states, [(&delivered, &updated), (&unchanged, &json!(null)), (&fired, &created)]);
+    let event = list[0]["event"].as_str().expect("an id");
+    assert_eq!(printed(&db, &format!("events show --account shop {event}")), json!([list[0]]));
+    let fired = printed(&db, "events list --account shop --state fired,waiting --limit 3");
+    assert_eq!(fired.as_array().map(Vec::len), Some(3));
+    let table = ordergate(&db, "events list --account shop --state delivered --limit 1").done();
+    assert!(table.starts_with("TIME ") && table.contains(" order.updated "), "{table}");
+    let again = format!("events replay --account shop {event}");
+    assert_eq!(printed(&db, &again), json!({"deliveries": 0}), "it was delivered");
+    assert_eq!(ordergate(&db, &format!("{again} --delivered")).done().trim(), "1 deliveries will be sent again");
+    let waiting = printed(&db, "events list --account shop --state waiting");
+    assert_eq!(waiting[0]["event"], list[0]["event"]);
+    for (command, why) in [
+        ("list --account shop --order moon", "order: expected one that is stored, found \"moon\""),
+        ("list --account shop --from never", "from: expected a time like"),
+        ("show --account shop evt_99_0", "event: expected one that is kept"),
+    ] {
+        let sentence = ordergate(&db, &format!("events {command}")).refused();
+        assert!(sentence.contains(why), "{command}: {sentence}");
+    }
+    for (command, why) in [
+        ("replay --account shop", "required arguments"),
+        ("list --account shop --state lost", "fired, waiting, delivered, failed, skipped, unchanged"),
+    ] {
+        let ended = ordergate(&db, &format!("events {command}")).run();
+        assert!(ended.code == Some(2) && ended.err.contains(why), "{command}: {}", ended.err);
+    }
+}

@@ -1,7 +1,7 @@
 //! A server on a database of its own, with one account, and requests to it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ordergate::auth;
@@ -28,6 +28,7 @@ pub(crate) struct TestServer {
     pub(crate) account_id: i64,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) app: App,
+    clock: Arc<AtomicI64>,
     client: reqwest::Client,
     pub(crate) stop: CancellationToken,
 }
@@ -59,15 +60,20 @@ impl TestServer {
         let settings = settings(&given);
         let pool = connect::pool(db.options.clone(), &settings);
         let account_id = set_up(&db).await;
-        let clock = Clock::Held(Arc::new(AtomicI64::new(NOW_MICROS)));
+        let clock = Arc::new(AtomicI64::new(NOW_MICROS));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
-        let app = App::new(settings, pool, clock, false);
+        let app = App::new(settings, pool, Clock::Held(Arc::clone(&clock)), false);
         #[expect(clippy::disallowed_methods, reason = "the server of a test")]
         tokio::spawn(ordergate::http::serve::serve(app.clone(), listener, stop.clone()));
         let client = crate::support::http().timeout(Duration::from_mins(2)).build().expect("a client");
-        TestServer { db, account_id, address, app, client, stop }
+        TestServer { db, account_id, address, app, clock, client, stop }
+    }
+
+    /// Turns the server's clock on, or back.
+    pub(crate) fn turn_clock(&self, seconds: i64) {
+        self.clock.fetch_add(seconds * 1_000_000, Ordering::Relaxed);
     }
 
     pub(crate) fn url(&self, path_and_query: &str) -> String {
