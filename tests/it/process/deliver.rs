@@ -15,11 +15,11 @@ const DELIVER: &str = "deliver --allow-private-webhooks --webhook-max-inflight 4
 /// Hooks between two kills.
 const BETWEEN: usize = 5;
 
-fn printed(db: &TestDb, arguments: &str) -> serde_json::Value {
+pub(super) fn printed(db: &TestDb, arguments: &str) -> serde_json::Value {
     serde_json::from_str(&ordergate(db, arguments).arg("--output").arg("json").done()).expect("JSON")
 }
 
-async fn set_up(db: &TestDb) -> String {
+pub(super) async fn set_up(db: &TestDb) -> String {
     ordergate::store::connect::migrate(&db.options).await.expect("migrations");
     printed(db, "account create shop");
     printed(db, "channel create --account shop web");
@@ -29,7 +29,7 @@ async fn set_up(db: &TestDb) -> String {
     token["token"].as_str().expect("a token").to_owned()
 }
 
-fn orders(token: &str, version: usize) -> String {
+pub(super) fn orders(token: &str, version: usize) -> String {
     let order = |number: usize| {
         json!({"external_id": format!("o{number}"), "email": "a@example.com", "endpoint": "website", "status": "new",
             "total_price": version, "currency": "USD", "lines": [{"external_id": "1", "product": "p"}]})

@@ -10,3 +10,4 @@ mod program;
 mod settings;
 mod setup;
 mod stop;
+mod webhooks;
