@@ -86,6 +86,9 @@ pub struct Given {
     /// How long running requests may go on after a signal to stop, in milliseconds [default: 30000]
     #[arg(long, env = "ORDERGATE_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     pub shutdown_timeout_ms: Option<u64>,
+    /// The address to serve metrics on, for Prometheus [default: none]
+    #[arg(long, env = "ORDERGATE_METRICS_LISTEN", value_name = "ADDRESS")]
+    pub metrics_listen: Option<SocketAddr>,
     /// How long events and what became of their deliveries is kept, in hours [default: 720]
     #[arg(long, env = "ORDERGATE_OUTBOX_MAX_AGE_HOURS", value_name = "HOURS")]
     pub outbox_max_age_hours: Option<u32>,
@@ -210,6 +213,8 @@ pub struct Settings {
     pub max_connections: u32,
     /// How long running requests may go on after a signal.
     pub shutdown_timeout: Duration,
+    /// The address to serve metrics on.
+    pub metrics_listen: Option<SocketAddr>,
     /// How long events and what became of their deliveries is kept.
     pub outbox_max_age: Duration,
     /// Others deliver events.
@@ -321,6 +326,7 @@ impl Settings {
             acquire_timeout: timeout!(acquire_timeout_ms, 10_000),
             max_connections,
             shutdown_timeout: timeout!(shutdown_timeout_ms, 30_000),
+            metrics_listen: given.metrics_listen.or(file_given.metrics_listen),
             outbox_max_age: Duration::from_hours(outbox_max_age_hours.into()),
             no_delivery: pick!(no_delivery, false),
             webhooks: Webhooks {

@@ -1,7 +1,10 @@
-//! Logs, on standard error: text for people or one JSON object a line.
+//! Logs, on standard error: text for people or one JSON object a line; and metrics, for Prometheus.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -38,4 +41,42 @@ pub fn start(settings: &Settings, default: &str) -> Result<(), LogError> {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
     }
     Ok(())
+}
+
+/// Bounds of the buckets of times, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 86_400.0];
+
+/// Serves what is measured, at any path of that address, until the future is dropped.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub fn serve_metrics(listen: SocketAddr) -> Result<impl Future<Output = ()>, BuildError> {
+    let (recorder, exporter) = PrometheusBuilder::new()
+        .with_http_listener(listen)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .build()?;
+    // Only the first call of a process installs one.
+    let _ = metrics::set_global_recorder(recorder);
+    describe();
+    Ok(async move {
+        if exporter.await.is_err() {
+            tracing::warn!("metrics are no longer served");
+        }
+    })
+}
+
+/// What each metric says; README.md has the same table.
+fn describe() {
+    describe_counter!("ordergate_requests_total", "Requests, by the number in `error`");
+    describe_histogram!("ordergate_request_duration_seconds", "How long requests took");
+    describe_counter!("ordergate_orders_total", "Orders of imports, by outcome");
+    describe_counter!(
+        "ordergate_delivery_attempts_total",
+        "Tries to deliver an event, by outcome and number of the try"
+    );
+    describe_histogram!("ordergate_delivery_attempt_duration_seconds", "How long tries took, by outcome");
+    describe_histogram!("ordergate_delivery_delay_seconds", "From the import to the delivery");
+    describe_gauge!("ordergate_deliveries_waiting", "Deliveries that wait, by account");
+    describe_gauge!("ordergate_deliveries_oldest_waiting_seconds", "Since when the oldest of them waits, by account");
+    describe_gauge!("ordergate_packs_waiting", "Packs of events that wait to be spread to subscriptions, by account");
 }

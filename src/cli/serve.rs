@@ -1,5 +1,6 @@
 //! `serve`: the database, the schema, the listener, the janitor; and everything back in the end.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -75,7 +76,7 @@ async fn run(
         demo::print_how_to_try(address);
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
-    let outbox_max_age = settings.outbox_max_age;
+    let (outbox_max_age, metrics_listen) = (settings.outbox_max_age, settings.metrics_listen);
     let delivering = deliver(settings.clone(), database, stop.clone());
     let app = App::new(settings, pool.clone(), clock.clone(), demo);
     let janitor = janitor(&app, &pool, &clock, outbox_max_age);
@@ -88,7 +89,11 @@ async fn run(
         }
         Ok(())
     };
-    let served = tokio::try_join!(serving, delivering);
+    let measuring = measure(metrics_listen, &pool)?;
+    let served = tokio::select! {
+        served = async { tokio::try_join!(serving, delivering) } => served,
+        () = measuring => Ok(((), ())),
+    };
     note_uses(&app, &pool).await;
     if let Err(error) = app.records().write(&pool).await {
         tracing::warn!(%error, "the records of the last imports were not written");
@@ -99,13 +104,35 @@ async fn run(
     served.map(drop)
 }
 
+/// Measures and serves what was measured, for ever; or does nothing, for ever.
+fn measure(listen: Option<SocketAddr>, pool: &PgPool) -> anyhow::Result<impl Future<Output = ()>> {
+    let serving = match listen {
+        None => None,
+        Some(listen) => {
+            let serving = crate::telemetry::serve_metrics(listen);
+            Some(serving.with_context(|| format!("listen on {listen} (--metrics-listen names another address)"))?)
+        }
+    };
+    Ok(async move {
+        if let Some(serving) = serving {
+            tokio::join!(serving, delivery::count_waiting(pool));
+        }
+        std::future::pending::<()>().await;
+    })
+}
+
 /// `deliver`: delivers events, and nothing else.
 pub(super) async fn deliver_alone(settings: Settings) -> anyhow::Result<()> {
     let stop = crate::shutdown::on_signal().context("signals")?;
     let database = Database::for_command(&settings).await?;
     database.connect().await?.close().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
-    let delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop).await;
+    let pool = store::connect::pool(database.options.clone(), &Settings { max_connections: 1, ..settings.clone() });
+    let measuring = measure(settings.metrics_listen, &pool)?;
+    let delivered = tokio::select! {
+        delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop) => delivered,
+        () = measuring => Ok(()),
+    };
     tracing::info!("ordergate has stopped");
     let stopped = database.stop().await;
     delivered.and(stopped)

@@ -14,7 +14,7 @@ pub mod subscriptions;
 mod worker;
 
 pub use send::install_tls;
-pub use worker::{announce, run};
+pub use worker::{announce, count_waiting, run};
 
 use crate::store;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgPool};
@@ -14,7 +14,7 @@ use super::retry;
 use super::send::Sender;
 use super::spread;
 use crate::config::Webhooks;
-use crate::store::deliveries::{self, Attempt, Claimed, Due, Target};
+use crate::store::deliveries::{self, Attempt, Claimed, Due, Target, Waiting};
 use crate::store::subscriptions::{self, Health};
 use crate::store::{self, connect};
 
@@ -197,6 +197,7 @@ impl Worker {
 
 /// Sends an event once.
 async fn attempt(sender: &Sender, due: Due, target: &Target, claimed: &Claimed, first_wait: Duration) -> Tried {
+    let start = Instant::now();
     let sent = sender.send(target, claimed).await;
     let mut random = [0; 4];
     // Without random bytes nothing is spread: no reason to fail.
@@ -204,6 +205,7 @@ async fn attempt(sender: &Sender, due: Due, target: &Target, claimed: &Claimed, 
     let chance = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
     let wait = || retry::wait(claimed.attempts, first_wait, sent.retry_after, chance);
     let again_in = sent.error.as_ref().and_then(|_| wait());
+    measure(claimed, start.elapsed(), sent.error.is_some(), again_in.is_some());
     tracing::debug!(
         account_id = due.account_id,
         subscription = due.subscription_id,
@@ -217,6 +219,45 @@ async fn attempt(sender: &Sender, due: Due, target: &Target, claimed: &Claimed, 
     let status = sent.status.map(i32::from);
     let attempt = Attempt { id: claimed.id, lease: claimed.lease, status, error: sent.error, again_in };
     Tried { due, attempt, gone: sent.status == Some(410) }
+}
+
+fn measure(claimed: &Claimed, took: Duration, failed: bool, again: bool) {
+    let outcome = match (failed, again) {
+        (false, _) => "delivered",
+        (true, true) => "failed",
+        (true, false) => "dead",
+    };
+    let attempt = (claimed.attempts + 1).to_string();
+    metrics::counter!("ordergate_delivery_attempts_total", "outcome" => outcome, "attempt" => attempt).increment(1);
+    metrics::histogram!("ordergate_delivery_attempt_duration_seconds", "outcome" => outcome).record(took);
+    if !failed {
+        let delay = (claimed.now - claimed.created_at).as_seconds_f64() + took.as_secs_f64();
+        metrics::histogram!("ordergate_delivery_delay_seconds").record(delay.max(0.0));
+    }
+}
+
+/// How often it is counted what waits.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counts, for ever, what waits.
+pub async fn count_waiting(pool: &PgPool) {
+    loop {
+        let counted = async { deliveries::waiting(&mut *connect::acquire(pool).await?).await };
+        match counted.await {
+            Ok(accounts) => accounts.iter().for_each(set_waiting),
+            Err(error) => tracing::debug!(%error, "what waits was not counted"),
+        }
+        tokio::time::sleep(COUNT_INTERVAL).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn set_waiting(waiting: &Waiting) {
+    let Waiting { account, deliveries, oldest_seconds, packs } = waiting;
+    metrics::gauge!("ordergate_deliveries_waiting", "account" => account.clone()).set(*deliveries as f64);
+    let oldest = metrics::gauge!("ordergate_deliveries_oldest_waiting_seconds", "account" => account.clone());
+    oldest.set(oldest_seconds.unwrap_or_default());
+    metrics::gauge!("ordergate_packs_waiting", "account" => account.clone()).set(*packs as f64);
 }
 
 async fn note_some(pool: &PgPool, account_id: i64, tries: &[Tried]) -> store::Result<()> {

@@ -51,6 +51,16 @@ pub(super) struct Counts {
     pub dry_run: bool,
 }
 
+impl Counts {
+    fn measure(self) {
+        let Counts { created, updated, unchanged, failed, .. } = self;
+        let outcomes = [("created", created), ("updated", updated), ("unchanged", unchanged), ("failed", failed)];
+        for (outcome, count) in outcomes {
+            metrics::counter!("ordergate_orders_total", "outcome" => outcome).increment(count as u64);
+        }
+    }
+}
+
 /// The line of one request; it is written also if the client went away.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -113,6 +123,11 @@ impl Line {
     pub(super) fn finish(&self, status: u16) {
         let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
         let Facts { error, error_text, cause, account_id, phases, counts, first_failure } = facts;
+        metrics::counter!("ordergate_requests_total", "error" => error.to_string()).increment(1);
+        metrics::histogram!("ordergate_request_duration_seconds").record(self.start.elapsed());
+        if let Some(counts) = counts.filter(|counts| !counts.dry_run) {
+            counts.measure();
+        }
         let (error_text, path) = (plain(&error_text), plain(&self.path));
         // A path that does not exist may hold anything, a token too.
         let path = if status == 404 { without_long_parts(&path) } else { path };

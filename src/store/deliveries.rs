@@ -361,6 +361,39 @@ fn columns<'a>(attempts: &[&'a Attempt]) -> Columns<'a> {
     )
 }
 
+/// How much waits in an account that has subscriptions.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The account's name.
+    pub account: String,
+    /// Deliveries that wait.
+    pub deliveries: i64,
+    /// How long ago the oldest of their events happened.
+    pub oldest_seconds: Option<f64>,
+    /// Packs that wait to be spread.
+    pub packs: i64,
+}
+
+/// How much waits, in all accounts that have subscriptions.
+///
+/// # Errors
+/// See [`accounts_to_spread`].
+pub async fn waiting(conn: &mut PgConnection) -> Result<Vec<Waiting>> {
+    let rows = sqlx::query_as!(
+        Waiting,
+        "-- deliveries.waiting
+        select a.name as account, coalesce(d.waiting, 0) as \"deliveries!\", d.oldest as oldest_seconds,
+            (select count(*) from outbox o where o.account_id = a.id and o.spread_at is null) as \"packs!\"
+        from accounts a left join (
+            select account_id, count(*) as waiting, extract(epoch from now() - min(created_at))::float8 as oldest
+            from deliveries group by account_id) d on d.account_id = a.id
+        where exists (select from subscriptions s where s.account_id = a.id)",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
 /// Wakes the workers of all servers.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ mod deliver;
 mod demo;
 mod lines;
 mod log;
+mod metrics;
 mod program;
 mod settings;
 mod setup;
