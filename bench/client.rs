@@ -98,7 +98,7 @@ impl Client {
 }
 
 /// The length of the body that a head announces.
-fn length(head: &[u8]) -> anyhow::Result<usize> {
+pub(crate) fn length(head: &[u8]) -> anyhow::Result<usize> {
     let head = std::str::from_utf8(head).context("the head of an answer is not UTF-8")?;
     for line in head.split("\r\n") {
         if let Some((name, value)) = line.split_once(':')

@@ -8,6 +8,7 @@ mod floor;
 mod machine;
 mod measures;
 mod profile;
+mod receiver;
 mod render;
 mod report;
 mod server;

@@ -113,19 +113,49 @@ impl Drop for Server {
     }
 }
 
+/// A running worker, which delivers and does nothing else.
+pub(crate) struct Worker(Child);
+
+impl Worker {
+    /// Starts it; `log` is a file for its log.
+    pub(crate) fn start(program: &Path, database: &str, log: PathBuf) -> anyhow::Result<Self> {
+        let mut command = ordergate(program, database);
+        command.args(["deliver", "--allow-private-webhooks"]).stderr(File::create(log)?).stdin(Stdio::null());
+        Ok(Worker(command.spawn().context("start a worker")?))
+    }
+
+    /// Lets it end by itself.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        signal("TERM", self.0.id());
+        let status = self.0.wait()?;
+        ensure!(status.success(), "the worker ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Sets an account up in an empty database.
 pub(crate) fn set_up(program: &Path, database: &str) -> anyhow::Result<()> {
-    for step in SET_UP {
-        let mut command = ordergate(program, database);
-        command.args(step.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("run {}", program.display()))?;
-        if let Some(mut input) = child.stdin.take() {
-            // A command that reads nothing may have ended before.
-            let _ = std::io::Write::write_all(&mut input, TOKEN.as_bytes());
-        }
-        let done = child.wait_with_output()?;
-        ensure!(done.status.success(), "ordergate {step}: {}", String::from_utf8_lossy(&done.stderr));
+    SET_UP.into_iter().try_for_each(|step| command(program, database, step))
+}
+
+/// Runs a command; a token that it asks for is the one of every request.
+pub(crate) fn command(program: &Path, database: &str, arguments: &str) -> anyhow::Result<()> {
+    let mut command = ordergate(program, database);
+    command.args(arguments.split(' ')).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("run {}", program.display()))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A command that reads nothing may have ended before.
+        let _ = std::io::Write::write_all(&mut input, TOKEN.as_bytes());
     }
+    let done = child.wait_with_output()?;
+    ensure!(done.status.success(), "ordergate {arguments}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The measures, in the order of the table.
 
 mod batch;
+mod delivery;
 mod large;
 mod memory;
 mod outbox;
@@ -34,6 +35,8 @@ pub(crate) async fn all(bench: &mut Bench, large: Option<u64>) -> anyhow::Result
     }
     scale::per_order(bench).await?;
     outbox::cost(bench).await?;
+    delivery::drained(bench).await?;
+    delivery::beside_imports(bench).await?;
     size::on_disk(bench).await?;
     if !bench.size.tiny {
         rival::against(bench).await?;

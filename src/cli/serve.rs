@@ -70,7 +70,6 @@ async fn run(
     }
     let pool = store::connect::pool(database.options.clone(), &settings);
     let address = listener.local_addr().context("the listener's address")?;
-    let clock = Clock::System;
     if demo {
         demo::set_up(&pool, migrated.before == 0 || database.is_private()).await?;
         demo::print_how_to_try(address);
@@ -78,8 +77,8 @@ async fn run(
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
     let (outbox_max_age, metrics_listen) = (settings.outbox_max_age, settings.metrics_listen);
     let delivering = deliver(settings.clone(), database, stop.clone());
-    let app = App::new(settings, pool.clone(), clock.clone(), demo);
-    let janitor = janitor(&app, &pool, &clock, outbox_max_age);
+    let app = App::new(settings, pool.clone(), Clock::System, demo);
+    let janitor = janitor(&app, &pool, outbox_max_age);
     let serving = async {
         tokio::select! {
             () = crate::http::serve::serve(app.clone(), listener, stop) => {}
@@ -151,11 +150,11 @@ async fn deliver(settings: Settings, database: &Database, stop: CancellationToke
 }
 
 /// Tidies up for ever.
-async fn janitor(app: &App, pool: &PgPool, clock: &Clock, outbox_max_age: Duration) {
+async fn janitor(app: &App, pool: &PgPool, outbox_max_age: Duration) {
     loop {
         tokio::time::sleep(JANITOR_INTERVAL).await;
         note_uses(app, pool).await;
-        match prune(pool, clock, outbox_max_age).await {
+        match prune(pool, outbox_max_age).await {
             Ok(0) => {}
             Ok(events) => tracing::info!(events, "old events were deleted"),
             Err(error) => tracing::warn!(%error, "old events were not deleted; the next try is in a minute"),
@@ -163,14 +162,13 @@ async fn janitor(app: &App, pool: &PgPool, clock: &Clock, outbox_max_age: Durati
     }
 }
 
-async fn prune(pool: &PgPool, clock: &Clock, max_age: Duration) -> store::Result<u64> {
+async fn prune(pool: &PgPool, max_age: Duration) -> store::Result<u64> {
     let mut conn = store::connect::acquire(pool).await?;
     let mut deleted = 0;
     loop {
-        let before = clock.now() - max_age;
-        let packs = store::outbox::prune(&mut conn, before, PRUNE_SET).await?;
-        let deliveries = store::deliveries::prune(&mut conn, before, PRUNE_SET).await?;
-        let imports = store::imports::prune(&mut conn, before, PRUNE_SET).await?;
+        let packs = store::outbox::prune(&mut conn, max_age, PRUNE_SET).await?;
+        let deliveries = store::deliveries::prune(&mut conn, max_age, PRUNE_SET).await?;
+        let imports = store::imports::prune(&mut conn, max_age, PRUNE_SET).await?;
         deleted += packs + deliveries + imports;
         if packs.max(deliveries).max(imports) < PRUNE_SET.unsigned_abs() {
             return Ok(deleted);

@@ -52,9 +52,10 @@ impl Event {
     }
 
     /// True if a subscription is to be told.
-    fn is_for(&self, subscription: &Subscription) -> bool {
-        let Subscription { enabled, events: kinds, touchpoints, .. } = subscription;
+    fn is_for(&self, pack_id: i64, subscription: &Subscription) -> bool {
+        let Subscription { enabled, events: kinds, touchpoints, first_pack, .. } = subscription;
         *enabled
+            && pack_id >= *first_pack
             && kinds.iter().any(|kind| kind == events::ANY || kind == self.text("type"))
             && (touchpoints.is_empty() || touchpoints.iter().any(|id| id == self.text("endpoint")))
     }
@@ -66,7 +67,7 @@ pub(super) fn deliveries(packs: &[(WaitingPack, Vec<Event>)], subscriptions: &[S
     let mut seen = HashSet::new();
     for (pack, events) in packs {
         for (place, event) in (0..).zip(events) {
-            for subscription in subscriptions.iter().filter(|subscription| event.is_for(subscription)) {
+            for subscription in subscriptions.iter().filter(|subscription| event.is_for(pack.id, subscription)) {
                 new.push(NewDelivery {
                     subscription_id: subscription.id,
                     pack_id: pack.id,

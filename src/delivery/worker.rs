@@ -28,6 +28,8 @@ const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
 const WAKE_INTERVAL: Duration = Duration::from_millis(50);
 /// Packs that are spread in one transaction; one is a mebibyte or a little more.
 const PACKS: i64 = 4;
+/// Deliveries that are due to a subscription; with less, more packs are spread.
+const ENOUGH: i64 = 2_000;
 /// A lease outlives the try that it is for.
 const LEASE_BEYOND_TIMEOUT: Duration = Duration::from_secs(15);
 /// A subscription to which nothing was delivered for so long is disabled.
@@ -288,6 +290,9 @@ async fn note_some(pool: &PgPool, account_id: i64, tries: &[Tried]) -> store::Re
 async fn spread_some(conn: &mut sqlx::PgConnection, account_id: i64) -> store::Result<bool> {
     let mut transaction = conn.begin().await?;
     let subscriptions = subscriptions::lock(&mut transaction, account_id).await?;
+    if !deliveries::is_hungry(&mut transaction, account_id, ENOUGH).await? {
+        return Ok(false);
+    }
     let waiting = deliveries::waiting_packs(&mut transaction, account_id, PACKS).await?;
     let ids: Vec<i64> = waiting.iter().map(|pack| pack.id).collect();
     let mut packs = Vec::with_capacity(waiting.len());

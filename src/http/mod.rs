@@ -101,7 +101,7 @@ impl App {
         &self.events_written
     }
 
-    /// The records of imports that changed nothing, until they are written.
+    /// The records of imports, until they are written.
     #[must_use]
     pub fn records(&self) -> &Records {
         &self.imports.records

@@ -62,7 +62,7 @@ pub(super) async fn try_once<'a>(
         note_id(&mut answers, group, &ready, request.head.dry_run && group.stored.is_none());
     }
     write(conn, account_id, &same, &changed, ready.len(), request.now).await?;
-    store::imports::write(conn, account_id, &records::in_transaction(request, answers.items())).await?;
+    records::write_skipped(conn, request, &answers).await?;
     let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
     end.map_err(store::Error::from)?;
     if !request.head.dry_run {
@@ -116,15 +116,17 @@ async fn ready_orders<'a>(
     let mut ready = Vec::with_capacity(decoded.len());
     spent.plan(|| {
         for (index, Decoded { external_id, order }) in decoded.into_iter().enumerate() {
-            let (outcome, silent) = match check_one((index, order)) {
+            let outcome = match check_one((index, order)) {
                 Ok(order) => {
-                    let silent = !order.announce;
+                    if !order.announce {
+                        answers.silence();
+                    }
                     ready.push(order);
-                    (Outcome::Unchanged, silent)
+                    Outcome::Unchanged
                 }
-                Err(rejection) => (Outcome::Failed(Box::new(rejection)), false),
+                Err(rejection) => Outcome::Failed(Box::new(rejection)),
             };
-            answers.push(external_id, outcome, None, silent);
+            answers.push(external_id, outcome, None);
         }
     });
     Ok(ready)

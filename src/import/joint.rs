@@ -106,7 +106,7 @@ pub(super) async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>)
         Told::Turn(turn, mine, others) => run(&turn, mine, others).await?,
     };
     let stopped = request.head.on_error == OnError::Abort && matches!(item.outcome, Outcome::Failed(_));
-    Some(Report { items: vec![item], stopped_by: stopped.then_some(0), spent, retries: 0 })
+    Some(Report { items: vec![item], silent: Vec::new(), stopped_by: stopped.then_some(0), spent, retries: 0 })
 }
 
 enum Entered {
@@ -147,7 +147,7 @@ async fn run(turn: &Turn, mine: Joined, others: Vec<Waiting>) -> Option<(Item<'s
     };
     let mut spent = Spent { few: true, ..Spent::default() };
     let report = small::try_once(&turn.imports, &request, &mut spent).await.ok()?;
-    turn.imports.records.keep(&request, &report.items);
+    turn.imports.records.keep(&request, &report);
     let mut items: Vec<Item<'static>> = report.items.into_iter().map(Item::into_owned).collect();
     let mine = items.drain(..1).next()?;
     for (other, item) in others.into_iter().zip(items) {

@@ -144,7 +144,7 @@ impl<'r, 'a> Large<'r, 'a> {
             }
             self.write_events(conn, 0).await?;
             self.quick.make_stubs(conn, &new).await?;
-            self.quick.create(conn, &new, &[], self.versions).await?;
+            self.quick.create(conn, &new, self.versions).await?;
             self.look(conn, spent).await?;
         }
         self.write_events(conn, 0).await?;

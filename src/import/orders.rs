@@ -34,7 +34,7 @@ pub struct Imports {
     pub pool: PgPool,
     /// What accounts have.
     pub setups: Setups,
-    /// The records of imports that changed nothing, until they are written.
+    /// The records of imports, until they are written.
     pub records: Records,
     /// Requests of one order that wait for their turn.
     pub joints: Joints,
@@ -165,7 +165,7 @@ pub async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>) -> Res
         };
         match tried {
             Ok(report) => {
-                imports.records.keep(request, &report.items);
+                imports.records.keep(request, &report);
                 return Ok(Some(Report { spent, retries, ..report }));
             }
             Err(Stopped::TokensChanged) => return Ok(None),

@@ -26,7 +26,6 @@ use crate::domain::orders::{Order, StoredOrder};
 use crate::domain::rejection::Rejection;
 use crate::store;
 use crate::store::SET;
-use crate::store::imports::NewImport;
 use crate::store::looks::{Numbers, Stored};
 use crate::store::orders::{Digest, Digests, Keyed};
 use crate::store::references::Versions;
@@ -154,23 +153,25 @@ impl<'r, 'a> Quick<'r, 'a> {
         let mut events = Pack::default();
         let mut candidates = candidates.into_iter();
         for (sent, same) in self.request.orders[first..].iter().zip(same) {
-            let (external_id, decided, silent) = match (same, sent.external_id) {
+            let (external_id, decided) = match (same, sent.external_id) {
                 (Some(id), Some(external_id)) if !self.is_taken(self.hash(external_id)) => {
-                    (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))), false)
+                    (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))))
                 }
                 (Some(_), _) => return Err(AGAIN),
                 (None, _) => {
                     let Candidate { external_id, ready } = candidates.next().expect("it was decoded");
-                    let silent = ready.as_ref().is_ok_and(|ready| !ready.announce);
+                    if ready.as_ref().is_ok_and(|ready| !ready.announce) {
+                        self.answers.silence();
+                    }
                     let decided = match ready {
                         Ok(ready) => self.decide_one(ready, stored, &mut numbers, &mut new, &mut events)?,
                         Err(rejection) => Err(rejection),
                     };
-                    (external_id, decided, silent)
+                    (external_id, decided)
                 }
             };
             let (outcome, id) = decided.unwrap_or_else(|rejection| (Outcome::Failed(Box::new(rejection)), None));
-            self.answers.push(external_id, outcome, id, silent);
+            self.answers.push(external_id, outcome, id);
         }
         new.events = events.text();
         Ok(new)
@@ -256,6 +257,11 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(())
     }
 
+    /// Some orders ask for no events.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.answers.silent().0.is_empty()
+    }
+
     /// Makes the customers of the orders so far, if they have more than so many keys.
     pub(super) async fn make_customers(&mut self, conn: &mut PgConnection, keys: usize) -> Result<(), Stopped> {
         if self.customers.keys_to_make() > keys {
@@ -274,18 +280,16 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(store::catalogue::create_sku_stubs(conn, account_id, &skus, SET).await?)
     }
 
-    /// Inserts the new orders of a set and, with the last one, the records of the imports; if they were decided under the
-    /// versions that still hold.
+    /// Inserts the new orders of a set, if they were decided under the versions that still hold.
     pub(super) async fn create(
         &self,
         conn: &mut PgConnection,
         new: &New<'a>,
-        records: &[NewImport],
         versions: Versions,
     ) -> Result<(), Stopped> {
         let Import { account_id, now, .. } = *self.request;
         if new.orders.is_empty()
-            || store::orders::create(conn, account_id, &new.keyed(), &new.events, now, records, versions).await?
+            || store::orders::create(conn, account_id, &new.keyed(), &new.events, now, versions).await?
         {
             Ok(())
         } else {
@@ -301,8 +305,7 @@ impl<'r, 'a> Quick<'r, 'a> {
     ) -> Result<Report<'a>, Stopped> {
         self.decide_later(&mut transaction, spent).await?;
         let answers = self.answers()?;
-        let records = records::in_transaction(self.request, answers.items());
-        store::imports::write(&mut transaction, self.request.account_id, &records).await?;
+        records::write_skipped(&mut transaction, self.request, &answers).await?;
         if self.request.head.dry_run {
             transaction.rollback().await.map_err(store::Error::from)?;
         } else {

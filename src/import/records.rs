@@ -1,53 +1,86 @@
-//! What every import leaves of itself: in its own transaction if that changes orders; what changed nothing writes
-//! nothing while somebody waits, so that its record is written a little later.
+//! What every import leaves of itself: in its own transaction if it skips events, since nothing else tells of it; else a
+//! little later, while nobody waits for it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::orders::{Import, Posted};
-use super::report::{Item, Outcome};
+use super::report::{Answers, Item, Outcome, Report};
 use crate::store;
 use crate::store::imports::NewImport;
 
-/// How often the records of imports that changed nothing are written.
+/// How often records are written.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// Records that wait; more are lost, which a database that is away for long makes possible.
 const MAX_WAITING: usize = 100_000;
 
-/// The records of imports that changed nothing, with their accounts, until they are written.
+/// The records of imports, with their accounts, until they are written.
 #[derive(Debug, Default)]
 pub struct Records(Mutex<Vec<(i64, NewImport)>>);
 
-/// The records that go with the transaction of an import: one, or one for each that was joined.
-pub(super) fn in_transaction(request: &Import<'_, '_>, items: &[Item<'_>]) -> Vec<NewImport> {
-    if changes(request, items) { all(request, items) } else { Vec::new() }
+/// Writes the records of imports in their transaction, if they skip events.
+pub(super) async fn write_skipped(
+    conn: &mut PgConnection,
+    request: &Import<'_, '_>,
+    answers: &Answers<'_>,
+) -> store::Result<()> {
+    let (silent, items) = answers.silent();
+    if !request.head.dry_run && skips(silent, items) {
+        store::imports::write(conn, request.account_id, &all(request, silent, items)).await?;
+    }
+    Ok(())
 }
 
-fn changes(request: &Import<'_, '_>, items: &[Item<'_>]) -> bool {
-    !request.head.dry_run && items.iter().any(|item| matches!(item.outcome, Outcome::Created | Outcome::Updated))
+/// True if orders changed that ask for no events.
+fn skips(silent: &[usize], items: &[Item<'_>]) -> bool {
+    silent.iter().any(|slot| matches!(items[*slot].outcome, Outcome::Created | Outcome::Updated))
 }
 
-fn all(request: &Import<'_, '_>, items: &[Item<'_>]) -> Vec<NewImport> {
-    let now = request.now;
+/// One record, or one for each import that was joined.
+fn all(request: &Import<'_, '_>, silent: &[usize], items: &[Item<'_>]) -> Vec<NewImport> {
+    let record = |token_id, announce, slots: Range<usize>| {
+        let first = silent.partition_point(|slot| *slot < slots.start);
+        let last = silent.partition_point(|slot| *slot < slots.end);
+        record(request.now, token_id, announce, silent[first..last].iter().map(|slot| &items[*slot]), &items[slots])
+    };
     match request.posted {
-        Posted::Together { announce, .. } => vec![record(now, request.token_id, announce, items)],
+        Posted::Together { announce, .. } => vec![record(request.token_id, announce, 0..items.len())],
         Posted::Singly(each) => {
-            let alone = items.iter().map(std::slice::from_ref);
-            each.iter().zip(alone).map(|(one, item)| record(now, one.token_id, one.announce, item)).collect()
+            (0..).zip(each).map(|(slot, one)| record(one.token_id, one.announce, slot..slot + 1)).collect()
         }
     }
 }
 
-/// The record of an import of those outcomes.
-fn record(created_at: OffsetDateTime, token_id: i64, announce: bool, items: &[Item<'_>]) -> NewImport {
-    let (created, updated, unchanged, failed) = Default::default();
-    let (skipped_orders, unchanged_orders) = Default::default();
+/// The record of an import.
+fn record<'i, 'a: 'i>(
+    created_at: OffsetDateTime,
+    token_id: i64,
+    announce: bool,
+    silent: impl Iterator<Item = &'i Item<'a>>,
+    items: &[Item<'_>],
+) -> NewImport {
+    let changed = |item: &&Item<'_>| matches!(item.outcome, Outcome::Created | Outcome::Updated);
+    let skipped_orders = silent.filter(changed).filter_map(|item| item.id).collect();
+    let (mut created, mut updated, mut unchanged, mut failed) = (0, 0, 0, 0);
+    let mut unchanged_orders = Vec::new();
+    for item in items {
+        match item.outcome {
+            Outcome::Created => created += 1,
+            Outcome::Updated => updated += 1,
+            Outcome::Unchanged => {
+                unchanged += 1;
+                unchanged_orders.extend(item.id);
+            }
+            Outcome::Failed(_) | Outcome::Aborted(_) => failed += 1,
+        }
+    }
     let skip_triggers = !announce;
-    let mut record = NewImport {
+    NewImport {
         created_at,
         token_id,
         skip_triggers,
@@ -57,27 +90,15 @@ fn record(created_at: OffsetDateTime, token_id: i64, announce: bool, items: &[It
         failed,
         skipped_orders,
         unchanged_orders,
-    };
-    for item in items {
-        let (count, orders) = match item.outcome {
-            Outcome::Created => (&mut record.created, item.silent.then_some(&mut record.skipped_orders)),
-            Outcome::Updated => (&mut record.updated, item.silent.then_some(&mut record.skipped_orders)),
-            Outcome::Unchanged => (&mut record.unchanged, Some(&mut record.unchanged_orders)),
-            Outcome::Failed(_) | Outcome::Aborted(_) => (&mut record.failed, None),
-        };
-        *count += 1;
-        if let (Some(orders), Some(id)) = (orders, item.id) {
-            orders.insert(id.unsigned_abs());
-        }
     }
-    record
 }
 
 impl Records {
     /// Keeps the records of an import that is over, unless its transaction wrote them.
-    pub(super) fn keep(&self, request: &Import<'_, '_>, items: &[Item<'_>]) {
-        if !request.head.dry_run && !changes(request, items) {
-            self.add(all(request, items).into_iter().map(|record| (request.account_id, record)));
+    pub(super) fn keep(&self, request: &Import<'_, '_>, report: &Report<'_>) {
+        let Report { silent, items, .. } = report;
+        if !request.head.dry_run && !skips(silent, items) {
+            self.add(all(request, silent, items).into_iter().map(|record| (request.account_id, record)));
         }
     }
 
@@ -126,7 +147,7 @@ impl Records {
     }
 }
 
-/// Writes, for ever, the records of imports that changed nothing.
+/// Writes, for ever, the records of imports.
 pub async fn keep_writing(records: &Records, pool: &PgPool) {
     loop {
         tokio::time::sleep(WRITE_INTERVAL).await;

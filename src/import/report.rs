@@ -29,8 +29,6 @@ pub struct Item<'a> {
     pub outcome: Outcome,
     /// The internal id, if the order is stored.
     pub id: Option<i64>,
-    /// If it changed, its events were skipped by request.
-    pub silent: bool,
 }
 
 impl Item<'_> {
@@ -45,6 +43,8 @@ impl Item<'_> {
 pub struct Report<'a> {
     /// One item for each order, in order.
     pub items: Vec<Item<'a>>,
+    /// The orders that ask for no events.
+    pub silent: Vec<usize>,
     /// The first bad order, if it stopped the request.
     pub stopped_by: Option<usize>,
     /// How long its phases took.
@@ -70,17 +70,19 @@ pub struct Spent {
 #[derive(Default)]
 pub(super) struct Answers<'a> {
     items: Vec<Item<'a>>,
+    /// The orders that ask for no events.
+    silent: Vec<usize>,
 }
 
 impl<'a> Answers<'a> {
     /// Answers to so many orders, none of them given yet.
     pub(super) fn of(orders: usize) -> Self {
-        Answers { items: Vec::with_capacity(orders) }
+        Answers { items: Vec::with_capacity(orders), silent: Vec::new() }
     }
 
     /// Answers to the next order; every order gets its outcome: its refusal, or what is decided later.
-    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>, silent: bool) {
-        self.items.push(Item { external_id, outcome, id, silent });
+    pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>) {
+        self.items.push(Item { external_id, outcome, id });
     }
 
     /// Notes what became of orders, by their slots.
@@ -97,9 +99,14 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// What was answered so far.
-    pub(super) fn items(&self) -> &[Item<'a>] {
-        &self.items
+    /// The next order asks for no events.
+    pub(super) fn silence(&mut self) {
+        self.silent.push(self.items.len());
+    }
+
+    /// The orders that ask for no events, and what was answered to all.
+    pub(super) fn silent(&self) -> (&[usize], &[Item<'a>]) {
+        (&self.silent, &self.items)
     }
 
     /// How many orders were answered.
@@ -126,6 +133,6 @@ impl<'a> Answers<'a> {
                 }
             }
         }
-        Report { items: self.items, stopped_by, spent: Spent::default(), retries: 0 }
+        Report { items: self.items, silent: self.silent, stopped_by, spent: Spent::default(), retries: 0 }
     }
 }

@@ -10,7 +10,6 @@ use super::check::Checks;
 use super::definitions;
 use super::orders::{Import, Imports, Stopped, versions};
 use super::quick::{Candidate, Complete, New, Quick, Wanted, ready};
-use super::records;
 use super::report::{Report, Spent};
 use super::setup::Setup;
 use crate::store;
@@ -60,10 +59,10 @@ pub(super) async fn try_once<'a>(
     let same = orders.map(|_| None).collect();
     let complete = Complete { first: 0, same, candidates, numbers };
     let new = spent.plan(|| quick.decide(complete, &stored))?;
-    if quick.later.is_empty() && quick.customers.keys_to_make() == 0 && !new.needs_stubs() && !request.head.dry_run {
+    let one_statement = quick.customers.keys_to_make() == 0 && !new.needs_stubs() && !quick.is_silent();
+    if quick.later.is_empty() && one_statement && !request.head.dry_run {
         let answers = quick.answers()?;
-        let records = records::in_transaction(request, answers.items());
-        quick.create(&mut conn, &new, &records, versions).await?;
+        quick.create(&mut conn, &new, versions).await?;
         return Ok(answers.report(false));
     }
     drop(conn);
@@ -96,6 +95,6 @@ async fn write<'a>(
     }
     quick.make_customers(conn, 0).await?;
     quick.make_stubs(conn, &new).await?;
-    quick.create(conn, &new, &[], versions).await?;
+    quick.create(conn, &new, versions).await?;
     quick.finish(transaction, spent).await
 }

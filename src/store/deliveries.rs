@@ -34,6 +34,25 @@ pub async fn accounts_to_spread(conn: &mut PgConnection) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
+/// True if packs of an account are to be spread now: an enabled subscription has less to do than that, or there is none.
+/// Else they wait as they are, packed, so that importing is not slowed down by what nobody can deliver yet.
+///
+/// # Errors
+/// See [`accounts_to_spread`].
+pub async fn is_hungry(conn: &mut PgConnection, account_id: i64, enough: i64) -> Result<bool> {
+    let hungry = sqlx::query_scalar!(
+        "-- deliveries.is_hungry
+        select coalesce(bool_or((select count(*) from (select from deliveries d where d.account_id = s.account_id
+            and d.subscription_id = s.id and d.next_at <= now() limit $2) d) < $2), true) as \"hungry!\"
+        from subscriptions s where s.account_id = $1 and s.enabled",
+        account_id,
+        enough,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(hungry)
+}
+
 /// The next packs of an account that wait to be spread.
 ///
 /// # Errors
@@ -406,16 +425,16 @@ pub async fn wake(conn: &mut PgConnection) -> Result<()> {
 /// The channel on which workers are woken.
 pub const CHANNEL: &str = "ordergate_events";
 
-/// Deletes at most `limit` deliveries that were done before a time; returns how many.
+/// Deletes at most `limit` deliveries that were done longer ago; returns how many.
 ///
 /// # Errors
 /// See [`accounts_to_spread`].
-pub async fn prune(conn: &mut PgConnection, before: OffsetDateTime, limit: i64) -> Result<u64> {
+pub async fn prune(conn: &mut PgConnection, max_age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "-- deliveries.prune
         delete from deliveries_done where (account_id, id) in (
-            select account_id, id from deliveries_done where done_at < $1 order by done_at limit $2 for update skip locked)",
-        before,
+            select account_id, id from deliveries_done where done_at < now() - $1::interval order by done_at limit $2 for update skip locked)",
+        interval(max_age),
         limit,
     )
     .execute(conn)

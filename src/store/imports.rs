@@ -1,9 +1,12 @@
 //! The records that imports leave of themselves.
 
+use std::time::Duration;
+
 use roaring::RoaringTreemap;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use super::subscriptions::interval;
 use super::{Error, Result};
 
 /// What an import leaves of itself.
@@ -24,29 +27,29 @@ pub struct NewImport {
     /// How many were refused.
     pub failed: i32,
     /// The orders that changed and whose events were skipped by request.
-    pub skipped_orders: RoaringTreemap,
+    pub skipped_orders: Vec<i64>,
     /// The orders that did not change.
-    pub unchanged_orders: RoaringTreemap,
+    pub unchanged_orders: Vec<i64>,
 }
 
 /// The columns of records.
 #[derive(Default)]
-pub(super) struct Columns {
-    pub created_at: Vec<OffsetDateTime>,
-    pub token_ids: Vec<i64>,
-    pub skip_triggers: Vec<bool>,
-    pub created: Vec<i32>,
-    pub updated: Vec<i32>,
-    pub unchanged: Vec<i32>,
-    pub failed: Vec<i32>,
-    pub skipped_orders: Vec<Option<Vec<u8>>>,
-    pub unchanged_orders: Vec<Option<Vec<u8>>>,
-    pub first_orders: Vec<Option<i64>>,
-    pub last_orders: Vec<Option<i64>>,
+struct Columns {
+    created_at: Vec<OffsetDateTime>,
+    token_ids: Vec<i64>,
+    skip_triggers: Vec<bool>,
+    created: Vec<i32>,
+    updated: Vec<i32>,
+    unchanged: Vec<i32>,
+    failed: Vec<i32>,
+    skipped_orders: Vec<Option<Vec<u8>>>,
+    unchanged_orders: Vec<Option<Vec<u8>>>,
+    first_orders: Vec<Option<i64>>,
+    last_orders: Vec<Option<i64>>,
 }
 
 impl Columns {
-    pub(super) fn of(imports: &[NewImport]) -> Self {
+    fn of(imports: &[NewImport]) -> Self {
         let mut columns = Columns::default();
         for import in imports {
             columns.created_at.push(import.created_at);
@@ -58,19 +61,24 @@ impl Columns {
             columns.failed.push(import.failed);
             columns.skipped_orders.push(packed(&import.skipped_orders));
             columns.unchanged_orders.push(packed(&import.unchanged_orders));
-            let both = [&import.skipped_orders, &import.unchanged_orders];
-            let id = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
-            columns.first_orders.push(both.iter().filter_map(|orders| orders.min()).min().map(id));
-            columns.last_orders.push(both.iter().filter_map(|orders| orders.max()).max().map(id));
+            let both = || import.skipped_orders.iter().chain(&import.unchanged_orders).copied();
+            columns.first_orders.push(both().min());
+            columns.last_orders.push(both().max());
         }
         columns
     }
 }
 
-fn packed(orders: &RoaringTreemap) -> Option<Vec<u8>> {
+fn packed(orders: &[i64]) -> Option<Vec<u8>> {
     if orders.is_empty() {
         return None;
     }
+    let mut orders: Vec<u64> = orders.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
+    orders.sort_unstable();
+    orders.dedup();
+    let mut orders = RoaringTreemap::from_sorted_iter(orders).expect("they are sorted");
+    // Runs of ids, which orders of one import mostly have, take a few bytes each.
+    orders.optimize();
     let mut bytes = Vec::with_capacity(orders.serialized_size());
     orders.serialize_into(&mut bytes).expect("memory takes all bytes");
     Some(bytes)
@@ -164,16 +172,16 @@ fn unpacked(column: &'static str, bytes: Option<Vec<u8>>) -> Result<RoaringTreem
     RoaringTreemap::deserialize_from(bytes.as_slice()).map_err(corrupt)
 }
 
-/// Deletes at most `limit` records from before a time; returns how many.
+/// Deletes at most `limit` records that are older, by the database's clock; returns how many.
 ///
 /// # Errors
 /// See [`write`].
-pub async fn prune(conn: &mut PgConnection, before: OffsetDateTime, limit: i64) -> Result<u64> {
+pub async fn prune(conn: &mut PgConnection, max_age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "-- imports.prune
         delete from imports where (account_id, id) in (
-            select account_id, id from imports where created_at < $1 order by created_at limit $2 for update skip locked)",
-        before,
+            select account_id, id from imports where created_at < now() - $1::interval order by created_at limit $2 for update skip locked)",
+        interval(max_age),
         limit,
     )
     .execute(conn)

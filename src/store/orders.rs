@@ -7,7 +7,6 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::imports::{self, NewImport};
 use super::order_lines::{self, LineRow, PlacedLine};
 use super::references::Versions;
 use super::{Error, Result, SET, custom_values};
@@ -429,11 +428,9 @@ pub async fn create(
     orders: &[Keyed<'_, '_>],
     events: &str,
     now: OffsetDateTime,
-    imports: &[NewImport],
     versions: Versions,
 ) -> Result<bool> {
     let columns = Columns::of(orders);
-    let imports = imports::Columns::of(imports);
     let lines = order_lines::Columns::of(orders.iter().flat_map(|keyed| PlacedLine::all(keyed.order)));
     let done = sqlx::query!(
         "-- orders.create
@@ -453,11 +450,6 @@ pub async fn create(
                 tags, custom_fields, create_time, update_time, digest, sent_digest), current
         ), told as (
             insert into outbox (account_id, events, created_at) select $1, $30, $31 from current where $30 <> ''
-        ), noted as (
-            insert into imports (account_id, created_at, token_id, skip_triggers, created, updated, unchanged, failed,
-                skipped_orders, unchanged_orders, first_order, last_order)
-            select $1, i.* from unnest($34::timestamptz[], $35::bigint[], $36::boolean[], $37::int[], $38::int[],
-                $39::int[], $40::int[], $41::bytea[], $42::bytea[], $43::bigint[], $44::bigint[]) as i, current
         )
         insert into order_lines (account_id, order_id, position, external_id, product, sku, status,
             base_price_per_item, min_price_per_item, final_price_per_item, count, custom_fields)
@@ -496,17 +488,6 @@ pub async fn create(
         now,
         versions.setup,
         versions.tokens,
-        &imports.created_at,
-        &imports.token_ids,
-        &imports.skip_triggers,
-        &imports.created,
-        &imports.updated,
-        &imports.unchanged,
-        &imports.failed,
-        &imports.skipped_orders as &[Option<Vec<u8>>],
-        &imports.unchanged_orders as &[Option<Vec<u8>>],
-        &imports.first_orders as &[Option<i64>],
-        &imports.last_orders as &[Option<i64>],
     )
     .execute(conn)
     .await?;

@@ -29,6 +29,8 @@ pub struct Subscription {
     pub failing_since: Option<OffsetDateTime>,
     /// When it was made.
     pub created_at: OffsetDateTime,
+    /// Packs before this one happened before it was made or enabled.
+    pub first_pack: i64,
 }
 
 /// What makes a subscription.
@@ -52,9 +54,8 @@ pub struct NewSubscription<'n> {
 /// The database failed; so for all functions here.
 pub async fn create(conn: &mut PgConnection, account_id: i64, new: NewSubscription<'_>) -> Result<i64> {
     let mut transaction = conn.begin().await?;
-    let first = list(&mut transaction, account_id).await?.is_empty();
-    if first {
-        // Without subscriptions nobody spreads packs: these came before the first one.
+    if list(&mut transaction, account_id).await?.is_empty() {
+        // Nobody spreads packs without subscriptions: these are for nobody, and need not be read.
         sqlx::query!(
             "-- outbox.skip
             update outbox set spread_at = now() where account_id = $1 and spread_at is null",
@@ -65,8 +66,8 @@ pub async fn create(conn: &mut PgConnection, account_id: i64, new: NewSubscripti
     }
     let id = sqlx::query_scalar!(
         "-- subscriptions.create
-        insert into subscriptions (account_id, url, events, touchpoints, description)
-        values ($1, $2, $3, $4, $5) returning id",
+        insert into subscriptions (account_id, url, events, touchpoints, description, first_pack)
+        select $1, $2, $3, $4, $5, coalesce(max(id), 0) + 1 from outbox where account_id = $1 returning id",
         account_id,
         new.url,
         new.events,
@@ -101,7 +102,7 @@ pub async fn list(conn: &mut PgConnection, account_id: i64) -> Result<Vec<Subscr
     let rows = sqlx::query_as!(
         Subscription,
         "-- subscriptions.list
-        select id, url, events, touchpoints, description, enabled, disabled_reason, failing_since, created_at
+        select id, url, events, touchpoints, description, enabled, disabled_reason, failing_since, created_at, first_pack
         from subscriptions where account_id = $1 order by id",
         account_id,
     )
@@ -119,7 +120,7 @@ pub async fn lock(conn: &mut PgConnection, account_id: i64) -> Result<Vec<Subscr
     let rows = sqlx::query_as!(
         Subscription,
         "-- subscriptions.lock
-        select id, url, events, touchpoints, description, enabled, disabled_reason, failing_since, created_at
+        select id, url, events, touchpoints, description, enabled, disabled_reason, failing_since, created_at, first_pack
         from subscriptions where account_id = $1 order by id for update",
         account_id,
     )
@@ -135,7 +136,8 @@ pub async fn lock(conn: &mut PgConnection, account_id: i64) -> Result<Vec<Subscr
 pub async fn enable(conn: &mut PgConnection, account_id: i64, id: i64, enabled: bool) -> Result<bool> {
     let done = sqlx::query!(
         "-- subscriptions.enable
-        update subscriptions set enabled = $3, disabled_reason = null, failing_since = null
+        update subscriptions set enabled = $3, disabled_reason = null, failing_since = null, first_pack = case
+            when enabled then first_pack else (select coalesce(max(id), 0) + 1 from outbox where account_id = $1) end
         where account_id = $1 and id = $2",
         account_id,
         id,

@@ -288,3 +288,46 @@ async fn a_receiver_that_is_down_or_silent_slows_no_other_and_is_disabled_after_
     }
     assert_eq!(server.db.text(waiting).await, "2 400", "what waits stays");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_is_moved_delivers_at_once_and_in_order() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    subscribe(&server, &receiver.url(), &["*"]).await;
+    let decade = 10 * 365 * 24 * 3_600;
+    for (version, seconds) in [(1, decade), (2, -2 * decade), (3, decade)] {
+        server.turn_clock(seconds);
+        send(&server, "json", vec![order("a", 1, version)], &[]).await;
+    }
+    deliver(&server, quick_retries());
+    let came = receiver.wait_for(3).await;
+    let revisions: Vec<_> = came.iter().map(|hook| hook.body["data"]["revision"].to_string()).collect();
+    assert_eq!(revisions, ["1", "2", "3"]);
+    for hook in came {
+        let recent = format!("select abs(extract(epoch from now()) - {}) < 60", hook.timestamp);
+        assert_eq!(server.db.text(&recent).await, "true", "it is signed for now, by the database's clock");
+    }
+    until(&server, WAITING, "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_gets_what_happens_after_it_was_made_or_enabled() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    let (first, _) = subscribe(&server, "http://127.0.0.1:1/", &["*"]).await;
+    let (paused, _) = subscribe(&server, &receiver.url(), &["*"]).await;
+    let conn = &mut server.db.connect().await;
+    subscriptions::enable(conn, server.account_id, paused, false).await.expect("it is there");
+    // Nobody delivers yet: these wait in the outbox.
+    send(&server, "json", vec![order("early", 1, 1)], &[]).await;
+    let (second, _) = subscribe(&server, &receiver.url(), &["*"]).await;
+    subscriptions::enable(conn, server.account_id, paused, true).await.expect("it is there");
+    send(&server, "json", vec![order("late", 1, 1)], &[]).await;
+    deliver(&server, quick_retries());
+    until(&server, "select count(*) from deliveries_done", "2").await;
+    let waits = format!("select count(*) from deliveries where subscription_id = {first}");
+    assert_eq!(server.db.text(&waits).await, "2", "who was there before gets both");
+    assert!(receiver.came().iter().all(|hook| hook.order() == "late"), "{:?}", receiver.came());
+    let heard = "select string_agg(subscription_id::text, ' ' order by subscription_id) from deliveries_done";
+    assert_eq!(server.db.text(heard).await, format!("{paused} {second}"));
+}

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use serde_json::json;
+use sqlx::PgConnection;
 
-use super::program::{DEADLINE, ordergate, serve};
+use super::cluster::Cluster;
+use super::program::{DEADLINE, Home, ordergate, serve, text};
 use crate::support::db::{TestDb, run};
-use crate::support::receiver::{Receiver, status};
+use crate::support::receiver::{Hook, Receiver, status};
 
 const KILLS: usize = 50;
 const ORDERS: usize = 1_500;
@@ -15,12 +17,12 @@ const DELIVER: &str = "deliver --allow-private-webhooks --webhook-max-inflight 4
 /// Hooks between two kills.
 const BETWEEN: usize = 5;
 
-pub(super) fn printed(db: &TestDb, arguments: &str) -> serde_json::Value {
+pub(super) fn printed(db: &impl Home, arguments: &str) -> serde_json::Value {
     serde_json::from_str(&ordergate(db, arguments).arg("--output").arg("json").done()).expect("JSON")
 }
 
-pub(super) async fn set_up(db: &TestDb) -> String {
-    ordergate::store::connect::migrate(&db.options).await.expect("migrations");
+pub(super) fn set_up(db: &impl Home) -> String {
+    printed(db, "migrate");
     printed(db, "account create shop");
     printed(db, "channel create --account shop web");
     printed(db, "touchpoint create --account shop website --channel web");
@@ -40,7 +42,7 @@ pub(super) fn orders(token: &str, version: usize) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_killed_in_the_middle_lose_nothing_and_keep_the_order() {
     let db = TestDb::new().await;
-    let token = set_up(&db).await;
+    let token = set_up(&db);
     let receiver = Receiver::start(|_, _| status("200 OK")).await;
     let made = ordergate(&db, "subscription create --account shop --events * --url").arg(receiver.url()).done();
     assert!(made.starts_with("whsec_"), "{made}");
@@ -61,36 +63,69 @@ async fn workers_killed_in_the_middle_lose_nothing_and_keep_the_order() {
         run(&mut db.connect().await, lease_ends).await;
     }
     let worker = ordergate(&db, "deliver --allow-private-webhooks").start("");
-    let all = (3 * ORDERS).to_string();
-    let done = "select count(*) from deliveries_done where outcome = 'delivered'";
-    let finished = async { while db.text(done).await != all {} };
-    let in_time = tokio::time::timeout(DEADLINE, finished).await;
-    assert!(in_time.is_ok(), "expected {all} deliveries, found {}", db.text(done).await);
+    until_all_is_delivered(&mut db.connect().await).await;
     assert_eq!(worker.stop().code, Some(0));
-    assert_eq!(db.text("select count(*) from deliveries").await, "0");
-    let mut first_seen: HashMap<String, Vec<i64>> = HashMap::new();
-    let mut bodies: HashMap<String, String> = HashMap::new();
-    let came = receiver.came();
-    for hook in &came {
-        let seen = first_seen.entry(hook.order().to_owned()).or_default();
+    assert_all_came_in_order(&receiver.came());
+}
+
+async fn until_all_is_delivered(conn: &mut PgConnection) {
+    let all = format!("0 {}", 3 * ORDERS);
+    let question = "(select count(*) from deliveries) || ' ' ||
+        (select count(*) from deliveries_done where outcome = 'delivered')";
+    let finished = async { while text(conn, question).await != all {} };
+    let in_time = tokio::time::timeout(DEADLINE, finished).await;
+    assert!(in_time.is_ok(), "expected {all}, found {}", text(conn, question).await);
+}
+
+/// Every event of all orders at least once, the same under the same id; those of an order in order.
+fn assert_all_came_in_order(came: &[Hook]) {
+    let mut first_seen: HashMap<&str, Vec<i64>> = HashMap::new();
+    let mut bodies: HashMap<&str, &str> = HashMap::new();
+    for hook in came {
+        let seen = first_seen.entry(hook.order()).or_default();
         let revision = hook.body["data"]["revision"].as_i64().expect("a revision");
         if !seen.contains(&revision) {
             seen.push(revision);
         }
-        let body = bodies.entry(hook.id.clone()).or_insert_with(|| hook.raw.clone());
+        let body = bodies.entry(&hook.id).or_insert(&hook.raw);
         assert_eq!(body, &hook.raw, "what has the same id is the same");
     }
     assert_eq!((first_seen.len(), bodies.len()), (ORDERS, 3 * ORDERS), "every event came");
     for (order, seen) in first_seen {
         assert_eq!(seen, [1, 2, 3], "{order}");
     }
-    assert!(came.len() > bodies.len(), "workers were killed in the middle of deliveries");
+    assert!(came.len() > bodies.len(), "it was stopped in the middle of deliveries");
+}
+
+const RESTARTS: usize = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_crashes_and_comes_back_loses_nothing_and_keeps_the_order() {
+    let mut cluster = Cluster::start();
+    let token = set_up(&cluster);
+    let receiver = Receiver::start(|_, _| status("200 OK")).await;
+    printed(&cluster, &format!("subscription create --account shop --events * --url {}", receiver.url()));
+    let server = serve(&cluster, "--allow-private-webhooks --webhook-timeout-ms 1000 --webhook-max-inflight 4");
+    for version in 1..=3 {
+        let answer = server.import(orders(&token, version)).await;
+        assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
+    }
+    for _ in 0..RESTARTS {
+        receiver.wait_for(receiver.came().len() + BETWEEN).await;
+        cluster.restart();
+    }
+    // What was being sent when the database went was not noted: its lease has to end first.
+    let conn = &mut cluster.connect().await;
+    run(conn, "update deliveries set next_at = now() where next_at > now()").await;
+    until_all_is_delivered(conn).await;
+    assert_eq!(server.stop().code, Some(0));
+    assert_all_came_in_order(&receiver.came());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn subscriptions_are_set_up_by_commands() {
     let db = TestDb::new().await;
-    set_up(&db).await;
+    set_up(&db);
     let create =
         "subscription create --account shop --url https://example.com/hook --events order.created,order.updated
         --touchpoints website --description shop";
@@ -130,7 +165,7 @@ async fn subscriptions_are_set_up_by_commands() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_looked_up_and_sent_again_by_commands() {
     let db = TestDb::new().await;
-    let token = set_up(&db).await;
+    let token = set_up(&db);
     let receiver = Receiver::start(|_, _| status("200 OK")).await;
     let url = receiver.url();
     printed(&db, &format!("subscription create --account shop --events order.updated --url {url}"));

@@ -34,7 +34,7 @@ async fn served(address: &str, beginnings: &[&str]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_and_what_was_tried_is_measured() {
     let db = TestDb::new().await;
-    let token = set_up(&db).await;
+    let token = set_up(&db);
     let receiver = Receiver::start(|_, _| status("500 Internal Server Error")).await;
     printed(&db, &format!("subscription create --account shop --events * --url {}", receiver.url()));
     let address = free_address();

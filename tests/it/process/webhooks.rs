@@ -56,7 +56,7 @@ fn verdicts(sent: &[Json]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_published_library_takes_what_is_sent_and_nothing_else() {
     let db = TestDb::new().await;
-    let token = set_up(&db).await;
+    let token = set_up(&db);
     let receiver = Receiver::start(|_, _| status("200 OK")).await;
     let made = printed(&db, &format!("subscription create --account shop --events * --url {}", receiver.url()));
     let old = made["secret"].as_str().expect("a secret").to_owned();
@@ -98,7 +98,7 @@ async fn the_published_library_takes_what_is_sent_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receiver_of_the_readme_prints_what_is_sent() {
     let db = TestDb::new().await;
-    let token = set_up(&db).await;
+    let token = set_up(&db);
     let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
     let receiver = readme.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a receiver");
     // On a free port, which it says first.
