@@ -6,6 +6,7 @@
 //! decide are the database's. Never enters: HTTP servers, formats of calls, queries.
 
 mod address;
+mod lane;
 pub mod ledger;
 mod retry;
 mod send;

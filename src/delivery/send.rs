@@ -82,8 +82,8 @@ impl Sender {
         Ok(Sender { client, allow_private })
     }
 
-    /// Sends an event once.
-    pub(super) async fn send(&self, target: &Target, claimed: &Claimed) -> Sent {
+    /// Sends an event once, now.
+    pub(super) async fn send(&self, target: &Target, claimed: &Claimed, now: OffsetDateTime) -> Sent {
         let failed = |error: String| Sent { status: None, error: Some(error), retry_after: None };
         let url = match Url::parse(&target.url) {
             Ok(url) if url_problem(&target.url).is_none() => url,
@@ -94,7 +94,7 @@ impl Sender {
             return failed(PRIVATE.to_owned());
         }
         let (id, body) = (event_id(claimed.pack_id, claimed.place), body(claimed));
-        let timestamp = claimed.now.unix_timestamp().to_string();
+        let timestamp = now.unix_timestamp().to_string();
         let signed = format!("{id}.{timestamp}.{body}");
         let signatures: Vec<String> = target.secrets.iter().filter_map(|secret| sign(secret, &signed)).collect();
         let request = self
@@ -106,7 +106,7 @@ impl Sender {
             .header("webhook-signature", signatures.join(" "))
             .body(body);
         match request.send().await {
-            Ok(response) => answered(response, claimed.now).await,
+            Ok(response) => answered(response, now).await,
             // The URL may hold a secret of the receiver's.
             Err(error) => failed(chain(&error.without_url())),
         }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgListener;
 use sqlx::{Connection as _, PgPool};
-use tokio::sync::Notify;
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::lane::Lane;
 use super::retry;
 use super::send::Sender;
 use super::spread;
@@ -22,6 +24,8 @@ use crate::store::{self, connect};
 const POLL: Duration = Duration::from_secs(5);
 /// Shortest rest.
 const MIN_REST: Duration = Duration::from_millis(5);
+/// Shortest time from one turn to the next.
+const TURN: Duration = Duration::from_millis(20);
 /// Rest after the database failed.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Workers are woken at most once in this time.
@@ -55,10 +59,10 @@ pub async fn run(pool: PgPool, webhooks: Webhooks, stop: CancellationToken) -> r
     let sender = Arc::new(Sender::new(webhooks.timeout, webhooks.allow_private)?);
     let woken = Notify::new();
     let listening = listen(&pool, &woken);
-    let (inflight, sending, noted) = Default::default();
-    let worker = Worker { pool: pool.clone(), webhooks, sender, inflight, sending, results: noted };
+    let (lanes, sending, results) = Default::default();
+    let worker = Worker { pool: pool.clone(), webhooks, sender, lanes, sending, results, stop };
     tokio::select! {
-        () = worker.run(&woken, stop) => {}
+        () = worker.run(&woken) => {}
         () = listening => {}
     }
     Ok(())
@@ -82,10 +86,13 @@ async fn listen(pool: &PgPool, woken: &Notify) {
     }
 }
 
-/// What became of a try.
+/// What became of what was claimed.
 struct Tried {
     due: Due,
-    attempt: Attempt,
+    id: i64,
+    lease: OffsetDateTime,
+    /// `None`: it was not sent, and is given back.
+    attempt: Option<Attempt>,
     gone: bool,
 }
 
@@ -93,16 +100,17 @@ struct Worker {
     pool: PgPool,
     webhooks: Webhooks,
     sender: Arc<Sender>,
-    /// How much is being sent to each subscription.
-    inflight: HashMap<Due, usize>,
+    lanes: HashMap<Due, Lane>,
     sending: JoinSet<Tried>,
     /// What is not noted yet.
     results: Vec<Tried>,
+    stop: CancellationToken,
 }
 
 impl Worker {
-    async fn run(mut self, woken: &Notify, stop: CancellationToken) {
-        while !stop.is_cancelled() {
+    async fn run(mut self, woken: &Notify) {
+        while !self.stop.is_cancelled() {
+            let turned = Instant::now();
             let rest = match self.turn().await {
                 Ok(rest) => rest,
                 Err(error) => {
@@ -110,12 +118,17 @@ impl Worker {
                     REST_AFTER_FAILURE
                 }
             };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = woken.notified() => {}
-                () = tokio::time::sleep(rest) => {}
-                Some(tried) = self.sending.join_next() => self.keep(tried),
+            let ended = tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = woken.notified() => None,
+                () = tokio::time::sleep(rest) => None,
+                ended = self.sending.join_next(), if !self.sending.is_empty() => ended,
+            };
+            if let Some(tried) = ended {
+                self.keep(tried);
             }
+            // What comes in the meantime is noted together.
+            tokio::time::sleep(TURN.saturating_sub(turned.elapsed())).await;
             while let Some(tried) = self.sending.try_join_next() {
                 self.keep(tried);
             }
@@ -131,8 +144,14 @@ impl Worker {
     fn keep(&mut self, tried: Result<Tried, tokio::task::JoinError>) {
         match tried {
             Ok(tried) => {
-                if let Some(count) = self.inflight.get_mut(&tried.due) {
-                    *count -= 1;
+                if let Some(lane) = self.lanes.get_mut(&tried.due) {
+                    lane.leave();
+                    if tried.gone {
+                        lane.closed.cancel();
+                    }
+                    if lane.is_empty() && lane.closed.is_cancelled() {
+                        self.lanes.remove(&tried.due);
+                    }
                 }
                 self.results.push(tried);
             }
@@ -151,10 +170,11 @@ impl Worker {
         }
         let mut full = false;
         for due in deliveries::due(&mut conn).await? {
-            let free = self.webhooks.max_inflight.saturating_sub(self.inflight.get(&due).copied().unwrap_or_default());
-            full |= free == 0;
-            if free > 0 {
-                self.claim(&mut conn, due, free).await?;
+            let lane = self.lanes.entry(due).or_insert_with(|| Lane::new(self.webhooks.max_inflight, &self.stop));
+            let wanted = if lane.closed.is_cancelled() { 0 } else { lane.wanted() };
+            full |= wanted == 0;
+            if wanted > 0 {
+                self.claim(&mut conn, due, wanted).await?;
             }
         }
         let next = deliveries::next_in(&mut conn).await?;
@@ -165,17 +185,28 @@ impl Worker {
         })
     }
 
-    /// Claims what is due for a subscription, and sends it.
-    async fn claim(&mut self, conn: &mut sqlx::PgConnection, due: Due, free: usize) -> store::Result<()> {
+    /// Claims what is due for a subscription, and sends it as soon as there is a place.
+    async fn claim(&mut self, conn: &mut sqlx::PgConnection, due: Due, wanted: usize) -> store::Result<()> {
         let Some(target) = deliveries::target(conn, due).await? else { return Ok(()) };
         let target = Arc::new(target);
         let lease = self.webhooks.timeout + LEASE_BEYOND_TIMEOUT;
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        for claimed in deliveries::claim(conn, due, limit, lease).await? {
-            *self.inflight.entry(due).or_default() += 1;
-            let (sender, target, first_wait) =
-                (Arc::clone(&self.sender), Arc::clone(&target), self.webhooks.first_wait);
-            self.sending.spawn(async move { attempt(&sender, due, &target, &claimed, first_wait).await });
+        let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
+        let claimed_at = Instant::now();
+        let all = deliveries::claim(conn, due, limit, lease).await?;
+        let Some(lane) = self.lanes.get_mut(&due) else { return Ok(()) };
+        lane.claim(all.len());
+        for claimed in all {
+            let sending = Sending {
+                sender: Arc::clone(&self.sender),
+                places: Arc::clone(&lane.places),
+                closed: lane.closed.clone(),
+                due,
+                target: Arc::clone(&target),
+                claimed,
+                claimed_at,
+                first_wait: self.webhooks.first_wait,
+            };
+            self.sending.spawn(sending.run());
         }
         Ok(())
     }
@@ -197,33 +228,62 @@ impl Worker {
     }
 }
 
-/// Sends an event once.
-async fn attempt(sender: &Sender, due: Due, target: &Target, claimed: &Claimed, first_wait: Duration) -> Tried {
-    let start = Instant::now();
-    let sent = sender.send(target, claimed).await;
-    let mut random = [0; 4];
-    // Without random bytes nothing is spread: no reason to fail.
-    let _ = getrandom::fill(&mut random);
-    let chance = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
-    let wait = || retry::wait(claimed.attempts, first_wait, sent.retry_after, chance);
-    let again_in = sent.error.as_ref().and_then(|_| wait());
-    measure(claimed, start.elapsed(), sent.error.is_some(), again_in.is_some());
-    tracing::debug!(
-        account_id = due.account_id,
-        subscription = due.subscription_id,
-        delivery = claimed.id,
-        attempt = claimed.attempts + 1,
-        status = sent.status,
-        error = sent.error,
-        again_in_s = again_in.map(|wait| wait.as_secs()),
-        "an event was sent"
-    );
-    let status = sent.status.map(i32::from);
-    let attempt = Attempt { id: claimed.id, lease: claimed.lease, status, error: sent.error, again_in };
-    Tried { due, attempt, gone: sent.status == Some(410) }
+/// An event that was claimed.
+struct Sending {
+    sender: Arc<Sender>,
+    places: Arc<Semaphore>,
+    closed: CancellationToken,
+    due: Due,
+    target: Arc<Target>,
+    claimed: Claimed,
+    claimed_at: Instant,
+    first_wait: Duration,
 }
 
-fn measure(claimed: &Claimed, took: Duration, failed: bool, again: bool) {
+impl Sending {
+    /// Sends the event once, when there is a place; or gives it back, if that is too late.
+    async fn run(self) -> Tried {
+        let place = tokio::select! {
+            () = self.closed.cancelled() => None,
+            place = self.places.acquire() => place.ok(),
+        };
+        let (due, id, lease) = (self.due, self.claimed.id, self.claimed.lease);
+        if place.is_none() || self.claimed_at.elapsed() > LEASE_BEYOND_TIMEOUT / 2 {
+            return Tried { due, id, lease, attempt: None, gone: false };
+        }
+        let attempt = self.attempt().await;
+        let gone = attempt.status == Some(410);
+        Tried { due, id, lease, attempt: Some(attempt), gone }
+    }
+
+    async fn attempt(&self) -> Attempt {
+        let Sending { due, claimed, .. } = self;
+        let start = Instant::now();
+        let now = claimed.now + self.claimed_at.elapsed();
+        let sent = self.sender.send(&self.target, claimed, now).await;
+        let mut random = [0; 4];
+        // Without random bytes nothing is spread: no reason to fail.
+        let _ = getrandom::fill(&mut random);
+        let chance = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
+        let wait = || retry::wait(claimed.attempts, self.first_wait, sent.retry_after, chance);
+        let again_in = sent.error.as_ref().and_then(|_| wait());
+        measure(claimed, now, start.elapsed(), sent.error.is_some(), again_in.is_some());
+        tracing::debug!(
+            account_id = due.account_id,
+            subscription = due.subscription_id,
+            delivery = claimed.id,
+            attempt = claimed.attempts + 1,
+            status = sent.status,
+            error = sent.error,
+            again_in_s = again_in.map(|wait| wait.as_secs()),
+            "an event was sent"
+        );
+        let status = sent.status.map(i32::from);
+        Attempt { id: claimed.id, lease: claimed.lease, status, error: sent.error, again_in }
+    }
+}
+
+fn measure(claimed: &Claimed, now: OffsetDateTime, took: Duration, failed: bool, again: bool) {
     let outcome = match (failed, again) {
         (false, _) => "delivered",
         (true, true) => "failed",
@@ -233,7 +293,7 @@ fn measure(claimed: &Claimed, took: Duration, failed: bool, again: bool) {
     metrics::counter!("ordergate_delivery_attempts_total", "outcome" => outcome, "attempt" => attempt).increment(1);
     metrics::histogram!("ordergate_delivery_attempt_duration_seconds", "outcome" => outcome).record(took);
     if !failed {
-        let delay = (claimed.now - claimed.created_at).as_seconds_f64() + took.as_secs_f64();
+        let delay = (now - claimed.created_at).as_seconds_f64() + took.as_secs_f64();
         metrics::histogram!("ordergate_delivery_delay_seconds").record(delay.max(0.0));
     }
 }
@@ -264,16 +324,22 @@ fn set_waiting(waiting: &Waiting) {
 
 async fn note_some(pool: &PgPool, account_id: i64, tries: &[Tried]) -> store::Result<()> {
     let mut healths: BTreeMap<i64, Health> = BTreeMap::new();
-    for Tried { due: Due { subscription_id: id, .. }, attempt, gone } in tries {
+    let (mut attempts, mut unsent) = (Vec::new(), Vec::new());
+    for Tried { due: Due { subscription_id: id, .. }, id: delivery, lease, attempt, gone } in tries {
+        let Some(attempt) = attempt else {
+            unsent.push((*delivery, *lease));
+            continue;
+        };
         let health = healths.entry(*id).or_insert(Health { id: *id, delivered: false, gone: false });
         health.delivered |= attempt.error.is_none();
         health.gone |= gone;
+        attempts.push(attempt.clone());
     }
     let healths: Vec<Health> = healths.into_values().collect();
-    let attempts: Vec<Attempt> = tries.iter().map(|tried| tried.attempt.clone()).collect();
     let mut transaction = connect::begin(pool).await?;
     subscriptions::lock(&mut transaction, account_id).await?;
     deliveries::note(&mut transaction, account_id, &attempts).await?;
+    deliveries::give_back(&mut transaction, account_id, &unsent).await?;
     let disabled = subscriptions::note_health(&mut transaction, account_id, &healths, MAX_FAILING).await?;
     transaction.commit().await?;
     for (subscription, reason) in disabled {

@@ -369,6 +369,28 @@ async fn note_done(conn: &mut PgConnection, account_id: i64, done: &[&Attempt]) 
     Ok(())
 }
 
+/// Gives back what was claimed and not sent, by its id and lease: it is due.
+///
+/// # Errors
+/// See [`accounts_to_spread`].
+pub async fn give_back(conn: &mut PgConnection, account_id: i64, unsent: &[(i64, OffsetDateTime)]) -> Result<()> {
+    if unsent.is_empty() {
+        return Ok(());
+    }
+    let (ids, leases): (Vec<i64>, Vec<OffsetDateTime>) = unsent.iter().copied().unzip();
+    sqlx::query!(
+        "-- deliveries.give_back
+        update deliveries d set next_at = now() from unnest($2::bigint[], $3::timestamptz[]) as u (id, lease)
+        where d.account_id = $1 and d.id = u.id and d.next_at = u.lease",
+        account_id,
+        &ids,
+        &leases,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 type Columns<'a> = (Vec<i64>, Vec<OffsetDateTime>, Vec<Option<i32>>, Vec<Option<&'a str>>);
 
 fn columns<'a>(attempts: &[&'a Attempt]) -> Columns<'a> {

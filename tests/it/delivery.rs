@@ -18,21 +18,21 @@ pub(crate) fn quick_retries() -> Webhooks {
     Webhooks { allow_private: true, timeout, first_wait, max_inflight: 16 }
 }
 
-/// A worker beside a server, until the token is cancelled or the server goes.
+/// A worker beside a server, until it is killed by the token or the server goes.
 pub(crate) fn deliver(server: &TestServer, webhooks: Webhooks) -> CancellationToken {
     let settings = Settings::resolve(Common::default(), &Given::default()).expect("settings");
     let pool = connect::pool(server.db.options.clone(), &settings);
-    let stop = server.stop.child_token();
-    let (app, until, stopped) = (server.app.clone(), server.stop.clone(), stop.clone());
+    let killed = server.stop.child_token();
+    let (app, until) = (server.app.clone(), killed.clone());
     #[expect(clippy::disallowed_methods, reason = "the worker of a test")]
     tokio::spawn(async move {
         tokio::select! {
             () = delivery::announce(&pool, app.events_written()) => {}
-            ended = delivery::run(pool.clone(), webhooks, stopped) => ended.expect("a worker"),
+            ended = delivery::run(pool.clone(), webhooks, CancellationToken::new()) => ended.expect("a worker"),
             () = until.cancelled() => {}
         }
     });
-    stop
+    killed
 }
 
 pub(crate) async fn subscribe(server: &TestServer, url: &str, events: &[&str]) -> (i64, String) {
