@@ -230,7 +230,8 @@ async fn what_waits_for_a_worker_that_died_is_delivered_by_the_next_one() {
     for hook in receiver.came() {
         let seen = revisions.entry(hook.order().to_owned()).or_default();
         let revision = hook.body["data"]["revision"].as_i64().expect("a revision");
-        if seen.last() != Some(&revision) {
+        // What a worker sent that died may come twice.
+        if !seen.contains(&revision) {
             seen.push(revision);
         }
     }
