@@ -301,6 +301,9 @@ pub async fn note(conn: &mut PgConnection, account_id: i64, attempts: &[Attempt]
     note_done(conn, account_id, &done).await
 }
 
+// Where nothing is known of a table that was empty a moment ago, only a place (ctid) that was looked up row by row keeps
+// the plans of these statements from comparing all with all.
+
 async fn note_again(conn: &mut PgConnection, account_id: i64, again: &[&Attempt]) -> Result<()> {
     if again.is_empty() {
         return Ok(());
@@ -309,9 +312,15 @@ async fn note_again(conn: &mut PgConnection, account_id: i64, again: &[&Attempt]
     let waits: Vec<_> = again.iter().map(|attempt| interval(attempt.again_in.unwrap_or_default())).collect();
     sqlx::query!(
         "-- deliveries.note_again
-        update deliveries d set next_at = now() + a.wait, attempts = d.attempts + 1, last_status = a.status, last_error = a.error
-        from unnest($2::bigint[], $3::timestamptz[], $4::int[], $5::text[], $6::interval[]) as a (id, lease, status, error, wait)
-        where d.account_id = $1 and d.id = a.id and d.next_at = a.lease",
+        with mine as materialized (
+            select d.place, a.* from unnest($2::bigint[], $3::timestamptz[], $4::int[], $5::text[], $6::interval[])
+                as a (id, lease, status, error, wait)
+            join lateral (select ctid as place from deliveries d
+                where d.account_id = $1 and d.id = a.id and d.next_at = a.lease offset 0) d on true
+        )
+        update deliveries d set next_at = now() + m.wait, attempts = d.attempts + 1, last_status = m.status,
+            last_error = m.error
+        from mine m where d.ctid = m.place",
         account_id,
         &ids,
         &leases,
@@ -331,11 +340,13 @@ async fn note_done(conn: &mut PgConnection, account_id: i64, done: &[&Attempt]) 
     let (ids, leases, statuses, errors) = columns(done);
     let rows = sqlx::query!(
         "-- deliveries.note_done
-        with done as (
-            delete from deliveries d
-            using unnest($2::bigint[], $3::timestamptz[], $4::int[], $5::text[]) as a (id, lease, status, error)
-            where d.account_id = $1 and d.id = a.id and d.next_at = a.lease
-            returning d.*, a.status, a.error
+        with mine as materialized (
+            select d.place, a.* from unnest($2::bigint[], $3::timestamptz[], $4::int[], $5::text[])
+                as a (id, lease, status, error)
+            join lateral (select ctid as place from deliveries d
+                where d.account_id = $1 and d.id = a.id and d.next_at = a.lease offset 0) d on true
+        ), done as (
+            delete from deliveries d using mine m where d.ctid = m.place returning d.*, m.status, m.error
         )
         insert into deliveries_done (account_id, id, subscription_id, pack_id, place, order_id, event, created_at,
             attempts, outcome, last_status, last_error, done_at)
@@ -380,8 +391,12 @@ pub async fn give_back(conn: &mut PgConnection, account_id: i64, unsent: &[(i64,
     let (ids, leases): (Vec<i64>, Vec<OffsetDateTime>) = unsent.iter().copied().unzip();
     sqlx::query!(
         "-- deliveries.give_back
-        update deliveries d set next_at = now() from unnest($2::bigint[], $3::timestamptz[]) as u (id, lease)
-        where d.account_id = $1 and d.id = u.id and d.next_at = u.lease",
+        with mine as materialized (
+            select d.place from unnest($2::bigint[], $3::timestamptz[]) as u (id, lease)
+            join lateral (select ctid as place from deliveries d
+                where d.account_id = $1 and d.id = u.id and d.next_at = u.lease offset 0) d on true
+        )
+        update deliveries d set next_at = now() from mine m where d.ctid = m.place",
         account_id,
         &ids,
         &leases,
