@@ -15,8 +15,12 @@ use crate::stats::{Samples, float, rate};
 const INFLIGHT: usize = 16;
 /// Events a second, while imports run beside them.
 const RATE: f64 = 1_000.0;
-/// Requests of an import's measure.
-const REQUESTS: usize = 5;
+/// Requests of an import's measure: several seconds.
+const REQUESTS: usize = 40;
+
+fn requests(bench: &Bench) -> usize {
+    if bench.size.tiny { 1 } else { REQUESTS }
+}
 
 fn subscribe(bench: &Bench, receiver: &Receiver) -> anyhow::Result<()> {
     let create = format!("subscription create --account bench --events * --url http://{}/", receiver.address);
@@ -87,7 +91,7 @@ pub(super) async fn beside_imports(bench: &mut Bench) -> anyhow::Result<()> {
     let [mut worker_rates, mut bare_rates] = [(); 2].map(|()| Samples::default());
     for round in 0..=bench.size.rounds {
         bench.settle(&mut stage).await?;
-        let took_alone = import(bench, &mut stage, REQUESTS).await?;
+        let took_alone = import(bench, &mut stage, requests(bench)).await?;
         bench.settle(&mut stage).await?;
         let sending = bare_clients(receiver.address, receiver.last()?, INFLIGHT);
         let (took_bare, bare_rate) = tokio::select! {
@@ -99,7 +103,7 @@ pub(super) async fn beside_imports(bench: &mut Bench) -> anyhow::Result<()> {
         let (took_worker, worker_rate) = measured(bench, &mut stage, &receiver).await?;
         worker.stop()?;
         if round > 0 {
-            let orders = REQUESTS * bench.size.batch;
+            let orders = requests(bench) * bench.size.batch;
             alone.push(rate(orders, took_alone));
             beside_bare.push(rate(orders, took_bare));
             beside_worker.push(rate(orders, took_worker));
@@ -124,6 +128,6 @@ async fn measured(bench: &Bench, stage: &mut Stage, receiver: &Receiver) -> anyh
     // Until it is under way.
     receiver.wait_for(receiver.came() + 2 * INFLIGHT).await?;
     let (begun, before) = (Instant::now(), receiver.came());
-    let took = import(bench, stage, REQUESTS).await?;
+    let took = import(bench, stage, requests(bench)).await?;
     Ok((took, rate(receiver.came() - before, begun.elapsed())))
 }

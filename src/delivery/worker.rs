@@ -24,14 +24,19 @@ use crate::store::{self, connect};
 const POLL: Duration = Duration::from_secs(5);
 /// Shortest rest.
 const MIN_REST: Duration = Duration::from_millis(5);
-/// Shortest time from one turn to the next.
+/// Shortest time from one turn to the next; and under load, where what comes together is noted together.
 const TURN: Duration = Duration::from_millis(20);
+const BUSY_TURN: Duration = Duration::from_millis(200);
+/// So many results of one turn are a load.
+const BUSY: usize = 10;
 /// Rest after the database failed.
 const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Workers are woken at most once in this time.
 const WAKE_INTERVAL: Duration = Duration::from_millis(50);
-/// Packs that are spread in one transaction; one is a mebibyte or a little more.
-const PACKS: i64 = 4;
+/// Packs that are spread in one transaction; one may be a mebibyte or a little more.
+const PACKS: i64 = 2_000;
+/// And their bytes.
+const PACK_BYTES: i64 = 4 << 20;
 /// Deliveries that are due to a subscription; with less, more packs are spread.
 const ENOUGH: i64 = 2_000;
 /// A lease outlives the try that it is for.
@@ -111,6 +116,7 @@ impl Worker {
     async fn run(mut self, woken: &Notify) {
         while !self.stop.is_cancelled() {
             let turned = Instant::now();
+            let turn = if self.results.len() < BUSY { TURN } else { BUSY_TURN };
             let rest = match self.turn().await {
                 Ok(rest) => rest,
                 Err(error) => {
@@ -127,8 +133,7 @@ impl Worker {
             if let Some(tried) = ended {
                 self.keep(tried);
             }
-            // What comes in the meantime is noted together.
-            tokio::time::sleep(TURN.saturating_sub(turned.elapsed())).await;
+            tokio::time::sleep(turn.saturating_sub(turned.elapsed())).await;
             while let Some(tried) = self.sending.try_join_next() {
                 self.keep(tried);
             }
@@ -359,7 +364,7 @@ async fn spread_some(conn: &mut sqlx::PgConnection, account_id: i64) -> store::R
     if !deliveries::is_hungry(&mut transaction, account_id, ENOUGH).await? {
         return Ok(false);
     }
-    let waiting = deliveries::waiting_packs(&mut transaction, account_id, PACKS).await?;
+    let waiting = deliveries::waiting_packs(&mut transaction, account_id, PACKS, PACK_BYTES).await?;
     let ids: Vec<i64> = waiting.iter().map(|pack| pack.id).collect();
     let mut packs = Vec::with_capacity(waiting.len());
     for pack in waiting {
@@ -381,5 +386,6 @@ async fn spread_some(conn: &mut sqlx::PgConnection, account_id: i64) -> store::R
     deliveries::add(&mut transaction, account_id, &new).await?;
     deliveries::mark_spread(&mut transaction, account_id, &ids).await?;
     transaction.commit().await?;
-    Ok(ids.len() == usize::try_from(PACKS).unwrap_or_default())
+    // As likely as not there are more.
+    Ok(!ids.is_empty())
 }

@@ -53,17 +53,27 @@ pub async fn is_hungry(conn: &mut PgConnection, account_id: i64, enough: i64) ->
     Ok(hungry)
 }
 
-/// The next packs of an account that wait to be spread.
+/// The next packs of an account that wait to be spread: at most so many, and of so many bytes, or one.
 ///
 /// # Errors
 /// See [`accounts_to_spread`].
-pub async fn waiting_packs(conn: &mut PgConnection, account_id: i64, limit: i64) -> Result<Vec<WaitingPack>> {
+pub async fn waiting_packs(
+    conn: &mut PgConnection,
+    account_id: i64,
+    limit: i64,
+    max_bytes: i64,
+) -> Result<Vec<WaitingPack>> {
     let rows = sqlx::query_as!(
         WaitingPack,
         "-- deliveries.waiting_packs
-        select id, events, created_at from outbox where account_id = $1 and spread_at is null order by id limit $2",
+        select id, events, created_at from (
+            select id, events, created_at, sum(octet_length(events)) over (order by id) - octet_length(events) as before
+            from (select id, events, created_at from outbox where account_id = $1 and spread_at is null
+                order by id limit $2) o) o
+        where before < $3 order by id",
         account_id,
         limit,
+        max_bytes,
     )
     .fetch_all(conn)
     .await?;
