@@ -107,6 +107,9 @@ pub struct Given {
     /// Most events on their way to one subscription at once, of one server [default: 16]
     #[arg(long, env = "ORDERGATE_WEBHOOK_MAX_INFLIGHT", value_name = "N")]
     pub webhook_max_inflight: Option<usize>,
+    /// The NATS server whose streams get the events of subscriptions to `nats:` [default: none]
+    #[arg(long, env = "ORDERGATE_NATS_URL", value_name = "URL", hide_env_values = true)]
+    pub nats_url: Option<String>,
     /// Whether an import may skip what did not change and copy in what is new; without, it answers and stores the same, slower [default: true]
     #[arg(long, env = "ORDERGATE_QUICK_IMPORTS", value_name = "BOOL")]
     pub quick_imports: Option<bool>,
@@ -180,6 +183,8 @@ pub struct Webhooks {
     pub first_wait: Duration,
     /// Most events on their way to one subscription at once.
     pub max_inflight: usize,
+    /// The broker for subscriptions to `nats:`; it may hold a password.
+    pub nats_url: Option<String>,
 }
 
 /// The settings that the server runs with.
@@ -334,6 +339,7 @@ impl Settings {
                 timeout: timeout!(webhook_timeout_ms, 15_000),
                 first_wait: timeout!(webhook_retry_ms, 5_000),
                 max_inflight: positive("webhook_max_inflight", pick!(webhook_max_inflight, 16))?,
+                nats_url: given.nats_url.clone().or(file_given.nats_url),
             },
             quick_imports: pick!(quick_imports, true),
             server_timing: pick!(server_timing, false),

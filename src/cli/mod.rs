@@ -392,7 +392,7 @@ pub fn run() -> anyhow::Result<()> {
     runtime.block_on(async {
         match command {
             Command::Serve { .. } => Box::pin(serve::serve(settings, demo)).await,
-            Command::Deliver { .. } => serve::deliver_alone(settings).await,
+            Command::Deliver { .. } => Box::pin(serve::deliver_alone(settings)).await,
             command => setup::run(&settings, output, command).await,
         }
     })

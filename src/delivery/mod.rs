@@ -6,6 +6,7 @@
 //! decide are the database's. Never enters: HTTP servers, formats of calls, queries.
 
 mod address;
+mod broker;
 mod lane;
 pub mod ledger;
 mod retry;
@@ -14,7 +15,7 @@ mod spread;
 pub mod subscriptions;
 mod worker;
 
-pub use send::install_tls;
+pub use send::{StartError, install_tls};
 pub use worker::{announce, count_waiting, run};
 
 use crate::store;

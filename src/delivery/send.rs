@@ -12,6 +12,8 @@ use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::address::{PRIVATE, PublicOnly, is_public};
+use super::broker::{self, Broker, NoUrl};
+use crate::config::Webhooks;
 use crate::domain::scalars::time_text;
 use crate::error::chain;
 use crate::store::deliveries::{Claimed, Target};
@@ -33,16 +35,18 @@ pub(super) fn secret() -> Result<String, getrandom::Error> {
     Ok(format!("{SECRET_PREFIX}{}", BASE64.encode(bytes)))
 }
 
-/// Why a URL cannot be a webhook's.
-#[must_use]
+/// Why a URL cannot be a subscription's.
 pub(super) fn url_problem(text: &str) -> Option<&'static str> {
+    if text == broker::URL {
+        return None;
+    }
     let Ok(url) = Url::parse(text) else { return Some("expected a URL like https://example.com/hook") };
     match url.scheme() {
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => {
             Some("expected no user and no password in it")
         }
         "http" | "https" => None,
-        _ => Some("expected http or https"),
+        _ => Some("expected http or https, or nats: alone for the operator's broker"),
     }
 }
 
@@ -62,16 +66,29 @@ pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There are no certificates to check receivers by, or the like.
+    #[error("the HTTP client")]
+    Client(#[from] reqwest::Error),
+    /// The broker's URL is none.
+    #[error("nats-url: expected a URL like nats://127.0.0.1:4222")]
+    Broker,
+}
+
 /// Sends events.
 pub(super) struct Sender {
     client: reqwest::Client,
     allow_private: bool,
+    broker: Option<Broker>,
 }
 
 impl Sender {
-    /// One that gives up after `timeout`.
-    pub(super) fn new(timeout: Duration, allow_private: bool) -> reqwest::Result<Self> {
+    /// One that sends as the settings say.
+    pub(super) async fn new(webhooks: &Webhooks) -> Result<Self, StartError> {
         install_tls();
+        let Webhooks { allow_private, timeout, ref nats_url, .. } = *webhooks;
         let client = reqwest::Client::builder()
             .user_agent(concat!("ordergate/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
@@ -79,33 +96,41 @@ impl Sender {
             .dns_resolver(std::sync::Arc::new(PublicOnly { allow_private }))
             .timeout(timeout)
             .build()?;
-        Ok(Sender { client, allow_private })
+        let broker = match nats_url {
+            Some(url) => Some(Broker::connect(url, timeout).await.map_err(|NoUrl| StartError::Broker)?),
+            None => None,
+        };
+        Ok(Sender { client, allow_private, broker })
     }
 
-    /// Sends an event once, now.
-    pub(super) async fn send(&self, target: &Target, claimed: &Claimed, now: OffsetDateTime) -> Sent {
+    /// Sends an event of an account once, now.
+    pub(super) async fn send(&self, account_id: i64, target: &Target, claimed: &Claimed, now: OffsetDateTime) -> Sent {
+        let message = Message::new(target, claimed, now);
+        if target.url != broker::URL {
+            return self.post(&target.url, message, now).await;
+        }
+        let published = match &self.broker {
+            Some(broker) => broker.publish(account_id, message).await,
+            None => Err("expected a server that runs with --nats-url".to_owned()),
+        };
+        Sent { status: None, error: published.err(), retry_after: None }
+    }
+
+    async fn post(&self, url: &str, message: Message, now: OffsetDateTime) -> Sent {
         let failed = |error: String| Sent { status: None, error: Some(error), retry_after: None };
-        let url = match Url::parse(&target.url) {
-            Ok(url) if url_problem(&target.url).is_none() => url,
+        let url = match Url::parse(url) {
+            Ok(parsed) if url_problem(url).is_none() => parsed,
             _ => return failed("the URL is not one that a webhook may have".to_owned()),
         };
         let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
         if literal.is_some_and(|address| !self.allow_private && !is_public(address)) {
             return failed(PRIVATE.to_owned());
         }
-        let (id, body) = (event_id(claimed.pack_id, claimed.place), body(claimed));
-        let timestamp = now.unix_timestamp().to_string();
-        let signed = format!("{id}.{timestamp}.{body}");
-        let signatures: Vec<String> = target.secrets.iter().filter_map(|secret| sign(secret, &signed)).collect();
-        let request = self
-            .client
-            .post(url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signatures.join(" "))
-            .body(body);
-        match request.send().await {
+        let mut request = self.client.post(url).header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in message.headers() {
+            request = request.header(name, value);
+        }
+        match request.body(message.body).send().await {
             Ok(response) => answered(response, now).await,
             // The URL may hold a secret of the receiver's.
             Err(error) => failed(chain(&error.without_url())),
@@ -118,16 +143,39 @@ pub(super) fn event_id(pack_id: i64, place: i32) -> String {
     format!("evt_{pack_id}_{place}")
 }
 
-/// The body (contract, section 3, Events): small, and the same for all tries.
-fn body(claimed: &Claimed) -> String {
-    let mut event: Map<String, Json> = serde_json::from_str(&claimed.event).unwrap_or_default();
-    let kind = event.remove("type");
-    for (stored, shown) in [("order_id", "id"), ("order", "external_id"), ("line", "line_external_id")] {
-        if let Some(value) = event.remove(stored) {
-            event.insert(shown.to_owned(), value);
+/// An event, signed.
+pub(super) struct Message {
+    /// The event's id.
+    pub id: String,
+    /// The event's type.
+    pub kind: String,
+    timestamp: String,
+    signature: String,
+    /// What is sent (contract, section 3, Events): small, and the same for all tries.
+    pub body: String,
+}
+
+impl Message {
+    fn new(target: &Target, claimed: &Claimed, now: OffsetDateTime) -> Self {
+        let mut event: Map<String, Json> = serde_json::from_str(&claimed.event).unwrap_or_default();
+        let kind = event.remove("type").and_then(|kind| kind.as_str().map(ToOwned::to_owned)).unwrap_or_default();
+        for (stored, shown) in [("order_id", "id"), ("order", "external_id"), ("line", "line_external_id")] {
+            if let Some(value) = event.remove(stored) {
+                event.insert(shown.to_owned(), value);
+            }
         }
+        let id = event_id(claimed.pack_id, claimed.place);
+        let timestamp = now.unix_timestamp().to_string();
+        let body = json!({"type": kind, "timestamp": time_text(claimed.created_at), "data": event}).to_string();
+        let signed = format!("{id}.{timestamp}.{body}");
+        let signatures: Vec<String> = target.secrets.iter().filter_map(|secret| sign(secret, &signed)).collect();
+        Message { id, kind, timestamp, signature: signatures.join(" "), body }
     }
-    json!({"type": kind, "timestamp": time_text(claimed.created_at), "data": event}).to_string()
+
+    /// What the specification asks to be sent beside the body.
+    pub(super) fn headers(&self) -> [(&'static str, &str); 3] {
+        [("webhook-id", &self.id), ("webhook-timestamp", &self.timestamp), ("webhook-signature", &self.signature)]
+    }
 }
 
 fn sign(secret: &str, signed: &str) -> Option<String> {
@@ -182,8 +230,10 @@ mod tests {
     fn a_webhook_goes_by_http_and_names_no_user() {
         assert_eq!(url_problem("https://example.com/hook?x=1"), None);
         assert_eq!(url_problem("http://127.0.0.1:9000/"), None);
+        assert_eq!(url_problem("nats:"), None);
         for wrong in [
             "example.com",
+            "nats://127.0.0.1:4222",
             "ftp://example.com",
             "file:///etc/passwd",
             "https://user@example.com",

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lane::Lane;
 use super::retry;
-use super::send::Sender;
+use super::send::{Sender, StartError};
 use super::spread;
 use crate::config::Webhooks;
 use crate::store::deliveries::{self, Attempt, Claimed, Due, Target, Waiting};
@@ -59,9 +59,9 @@ pub async fn announce(pool: &PgPool, written: &Notify) {
 /// Delivers until `stop`; what is being sent then may finish.
 ///
 /// # Errors
-/// There are no certificates to check receivers by, or the like.
-pub async fn run(pool: PgPool, webhooks: Webhooks, stop: CancellationToken) -> reqwest::Result<()> {
-    let sender = Arc::new(Sender::new(webhooks.timeout, webhooks.allow_private)?);
+/// Nothing can be sent.
+pub async fn run(pool: PgPool, webhooks: Webhooks, stop: CancellationToken) -> Result<(), StartError> {
+    let sender = Arc::new(Sender::new(&webhooks).await?);
     let woken = Notify::new();
     let listening = listen(&pool, &woken);
     let (lanes, sending, results) = Default::default();
@@ -265,7 +265,7 @@ impl Sending {
         let Sending { due, claimed, .. } = self;
         let start = Instant::now();
         let now = claimed.now + self.claimed_at.elapsed();
-        let sent = self.sender.send(&self.target, claimed, now).await;
+        let sent = self.sender.send(due.account_id, &self.target, claimed, now).await;
         let mut random = [0; 4];
         // Without random bytes nothing is spread: no reason to fail.
         let _ = getrandom::fill(&mut random);

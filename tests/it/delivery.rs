@@ -15,7 +15,7 @@ use crate::support::tree::{Tree, call, order, text};
 
 pub(crate) fn quick_retries() -> Webhooks {
     let (timeout, first_wait) = (Duration::from_millis(500), Duration::from_millis(5));
-    Webhooks { allow_private: true, timeout, first_wait, max_inflight: 16 }
+    Webhooks { allow_private: true, timeout, first_wait, max_inflight: 16, nats_url: None }
 }
 
 /// A worker beside a server, until it is killed by the token or the server goes.

@@ -40,8 +40,9 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that only some rooms may know.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("reqwest", &["delivery"]),
+    ("async_nats", &["delivery"]),
     ("hmac", &["delivery"]),
     ("rustls", &["delivery"]),
     ("axum", &["http"]),

@@ -11,7 +11,7 @@ use crate::support::db::{TestDb, run};
 use crate::support::receiver::{Hook, Receiver, status};
 
 const KILLS: usize = 50;
-const ORDERS: usize = 1_500;
+pub(super) const ORDERS: usize = 1_500;
 /// The worker that is killed.
 const DELIVER: &str = "deliver --allow-private-webhooks --webhook-max-inflight 4";
 /// Hooks between two kills.

@@ -1,5 +1,6 @@
 //! The real program: the command line, the private cluster, signals.
 
+mod broker;
 mod cluster;
 mod crash;
 mod database;
