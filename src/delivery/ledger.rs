@@ -170,6 +170,10 @@ pub async fn which(conn: &mut PgConnection, account_id: i64, selection: Selectio
             Some(event_of(id).ok_or_else(wrong)?)
         }
     };
+    let order_id = match (order_id, event) {
+        (None, Some(event)) => ledger::order_of(conn, account_id, event).await?,
+        _ => order_id,
+    };
     let (from, to) = (from.unwrap_or(OffsetDateTime::UNIX_EPOCH), to.unwrap_or(datetime!(9999-12-31 0:00 UTC)));
     Ok(Which { order_id, event, subscription_id, from, to })
 }

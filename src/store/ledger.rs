@@ -62,26 +62,26 @@ pub async fn deliveries(
     limit: i64,
 ) -> Result<Vec<Kept>> {
     let (pack_id, place) = which.event.unzip();
+    // Two statements in one, of which one runs: plans are made once, and only the second can go by the order.
     let rows = sqlx::query_as!(
         Kept,
         "-- ledger.deliveries
         (select id as \"id!\", subscription_id as \"subscription_id!\", pack_id as \"pack_id!\", place as \"place!\",
             order_id as \"order_id!\", event as \"event!\", created_at as \"created_at!\", attempts as \"attempts!\",
-            last_status, last_error, 'waiting' as \"outcome!\", next_at as at
-        from deliveries
-        where account_id = $1 and 'waiting' = any($2) and ($3::bigint is null or order_id = $3)
-            and ($4::bigint is null or pack_id = $4) and ($5::int is null or place = $5)
-            and ($6::bigint is null or subscription_id = $6) and created_at >= $7 and created_at < $8
+            last_status, last_error, outcome as \"outcome!\", at
+        from delivery_states
+        where $3::bigint is null and account_id = $1 and outcome = any($2) and ($4::bigint is null or pack_id = $4)
+            and ($5::int is null or place = $5) and ($6::bigint is null or subscription_id = $6)
+            and created_at >= $7 and created_at < $8
         order by id desc limit $9)
         union all
         (select id, subscription_id, pack_id, place, order_id, event, created_at, attempts, last_status, last_error,
-            outcome, done_at
-        from deliveries_done
-        where account_id = $1 and outcome = any($2) and ($3::bigint is null or order_id = $3)
-            and ($4::bigint is null or pack_id = $4) and ($5::int is null or place = $5)
-            and ($6::bigint is null or subscription_id = $6) and created_at >= $7 and created_at < $8
-        order by id desc limit $9)
-        order by 1 desc limit $9",
+            outcome, at
+        from delivery_states
+        where account_id = $1 and order_id = $3 and outcome = any($2) and ($4::bigint is null or pack_id = $4)
+            and ($5::int is null or place = $5) and ($6::bigint is null or subscription_id = $6)
+            and created_at >= $7 and created_at < $8
+        order by id desc limit $9)",
         account_id,
         outcomes as &[&str],
         which.order_id,
@@ -95,6 +95,23 @@ pub async fn deliveries(
     .fetch_all(conn)
     .await?;
     Ok(rows)
+}
+
+/// The order that an event is about, if its pack is still kept.
+///
+/// # Errors
+/// See [`deliveries`].
+pub async fn order_of(conn: &mut PgConnection, account_id: i64, event: (i64, i32)) -> Result<Option<i64>> {
+    let id = sqlx::query_scalar!(
+        "-- ledger.order_of
+        select (events::json -> $3::int ->> 'order_id')::bigint from outbox where account_id = $1 and id = $2",
+        account_id,
+        event.0,
+        event.1,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id.flatten())
 }
 
 /// A pack of events.
@@ -222,12 +239,20 @@ pub async fn take_back(
     let mut rows = sqlx::query!(
         "-- ledger.take_back
         delete from deliveries_done d using (
-            select d.id from deliveries_done d join subscriptions s on s.account_id = d.account_id and s.id = d.subscription_id
-            where d.account_id = $1 and d.outcome = any($2) and ($3::bigint is null or d.order_id = $3)
-                and ($4::bigint is null or d.pack_id = $4) and ($5::int is null or d.place = $5)
-                and ($6::bigint is null or d.subscription_id = $6) and d.created_at >= $7 and d.created_at < $8
-                and d.done_at <= $9
-            order by d.id limit $10) t
+            (select d.id from deliveries_done d join subscriptions s on s.account_id = d.account_id
+                and s.id = d.subscription_id
+            where $3::bigint is null and d.account_id = $1 and d.outcome = any($2) and ($4::bigint is null or d.pack_id = $4)
+                and ($5::int is null or d.place = $5) and ($6::bigint is null or d.subscription_id = $6)
+                and d.created_at >= $7 and d.created_at < $8 and d.done_at <= $9
+            order by d.id limit $10)
+            union all
+            (select d.id from deliveries_done d join subscriptions s on s.account_id = d.account_id
+                and s.id = d.subscription_id
+            where d.account_id = $1 and d.order_id = $3 and d.outcome = any($2) and ($4::bigint is null or d.pack_id = $4)
+                and ($5::int is null or d.place = $5) and ($6::bigint is null or d.subscription_id = $6)
+                and d.created_at >= $7 and d.created_at < $8 and d.done_at <= $9
+            order by d.id limit $10)
+        ) t
         where d.account_id = $1 and d.id = t.id
         returning d.id, d.subscription_id, d.pack_id, d.place, d.order_id, d.event, d.created_at",
         account_id,
