@@ -6,7 +6,7 @@
 //! domain ← wire  ←─────────── http ← cli
 //! domain ← store ← import  ← http
 //! domain ← store ←─────────── http      (reads and one-row changes)
-//! domain ← store ← delivery ←───── cli
+//! domain ← store ← delivery ←───── http (the admin API), cli
 //! ```
 //!
 //! `error`, `clock` and `config` are known to all and know nobody else. `auth` knows `domain`; `embedded`

@@ -133,7 +133,7 @@ pub struct Silent {
 /// The imports that made no events of some orders, of one order if it is given, in a time; newest first.
 ///
 /// # Errors
-/// See [`write`]; or a record cannot be read.
+/// See [`write()`]; or a record cannot be read.
 pub async fn silent(
     conn: &mut PgConnection,
     account_id: i64,
@@ -175,7 +175,7 @@ fn unpacked(column: &'static str, bytes: Option<Vec<u8>>) -> Result<RoaringTreem
 /// Deletes at most `limit` records that are older, by the database's clock; returns how many.
 ///
 /// # Errors
-/// See [`write`].
+/// See [`write()`].
 pub async fn prune(conn: &mut PgConnection, max_age: Duration, limit: i64) -> Result<u64> {
     let done = sqlx::query!(
         "-- imports.prune
