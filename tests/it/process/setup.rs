@@ -111,7 +111,7 @@ async fn a_command_that_fails_names_what_is_wrong() {
         ("order-status create --account test new", r#"order status: "new" is there already"#),
         ("channel list --account nobody", r#"account: expected one that exists, found "nobody""#),
         ("token create --account nobody", r#"account: expected one that exists, found "nobody""#),
-        ("token create --account test --role admin", "role: expected market, orders:read,"),
+        ("token create --account test --role owner", "role: expected market, orders:read,"),
         (
             "token create --account test --expires-at soon",
             r#"expires-at: expected a time like 2030-01-31, found "soon""#,
