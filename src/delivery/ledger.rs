@@ -223,20 +223,31 @@ pub async fn show(conn: &mut PgConnection, account_id: i64, id: &str) -> Result<
 /// # Errors
 /// The database failed.
 pub async fn list(conn: &mut PgConnection, account_id: i64, asked: &Asked) -> store::Result<Vec<Entry>> {
-    let mut entries = delivered(conn, account_id, asked).await?;
+    let mut asked = asked.clone();
+    let mut entries = delivered(conn, account_id, &asked).await?;
     if asked.which.subscription_id.is_none() {
         if asked.asks(State::Fired) {
-            entries.extend(fired(conn, account_id, asked).await?);
+            newest(&mut entries, &mut asked);
+            entries.extend(fired(conn, account_id, &asked).await?);
         }
         let silent = asked.asks(State::Skipped) || asked.asks(State::Unchanged);
         if silent && asked.which.event.is_none() {
-            entries.extend(silenced(conn, account_id, asked).await?);
+            newest(&mut entries, &mut asked);
+            entries.extend(silenced(conn, account_id, &asked).await?);
         }
     }
+    newest(&mut entries, &mut asked);
+    Ok(entries)
+}
+
+/// Leaves the newest of the lines so far; with as many as are asked for, older ones need not be looked for.
+fn newest(entries: &mut Vec<Entry>, asked: &mut Asked) {
     // Stable: what happened at the same time stays in its order.
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.time));
     entries.truncate(asked.limit);
-    Ok(entries)
+    if let Some(last) = entries.last().filter(|_| entries.len() == asked.limit) {
+        asked.which.from = asked.which.from.max(last.time);
+    }
 }
 
 /// What waits for subscriptions, and what is done.
@@ -309,7 +320,8 @@ async fn silenced(conn: &mut PgConnection, account_id: i64, asked: &Asked) -> st
     let Which { order_id, from, to, .. } = asked.which;
     let (mut before, mut found) = (i64::MAX, Vec::new());
     loop {
-        let silent = imports::silent(conn, account_id, order_id, (from, to), before, SET).await?;
+        let kinds = (asked.asks(State::Skipped), asked.asks(State::Unchanged));
+        let silent = imports::silent(conn, account_id, order_id, kinds, (from, to), before, SET).await?;
         let Some(last) = silent.last() else { break };
         before = last.id;
         for Silent { id, created_at, skipped_orders, unchanged_orders } in silent {

@@ -130,7 +130,8 @@ pub struct Silent {
     pub unchanged_orders: RoaringTreemap,
 }
 
-/// The imports that made no events of some orders, of one order if it is given, in a time; newest first.
+/// The imports that skipped orders, or left some unchanged, as it is asked for; of one order if it is given, in a time;
+/// newest first.
 ///
 /// # Errors
 /// See [`write()`]; or a record cannot be read.
@@ -138,6 +139,7 @@ pub async fn silent(
     conn: &mut PgConnection,
     account_id: i64,
     order_id: Option<i64>,
+    (skipped, unchanged): (bool, bool),
     times: (OffsetDateTime, OffsetDateTime),
     before: i64,
     limit: i64,
@@ -147,12 +149,15 @@ pub async fn silent(
         select id, created_at, skipped_orders, unchanged_orders from imports
         where account_id = $1 and first_order <= coalesce($2, first_order) and last_order >= coalesce($2, last_order)
             and created_at >= $3 and created_at < $4 and id < $5
-        order by id desc limit $6",
+            and ($6 and skipped_orders is not null or $7 and unchanged_orders is not null)
+        order by id desc limit $8",
         account_id,
         order_id,
         times.0,
         times.1,
         before,
+        skipped,
+        unchanged,
         limit,
     )
     .fetch_all(conn)
