@@ -10,8 +10,9 @@ use time::macros::datetime;
 use super::Refused;
 use super::send::event_id;
 use crate::domain::scalars::time_text;
+use crate::store::deliveries::Pack;
 use crate::store::imports::{self, Silent};
-use crate::store::ledger::{self, Kept, Pack, Which};
+use crate::store::ledger::{self, Kept, Which};
 use crate::store::{self, deliveries, subscriptions};
 
 /// What became of an event, or why there is none.

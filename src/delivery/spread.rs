@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::{Map, Value as Json};
 
 use crate::domain::events;
-use crate::store::deliveries::{NewDelivery, WaitingPack};
+use crate::store::deliveries::{NewDelivery, Pack};
 use crate::store::subscriptions::Subscription;
 
 /// An event in its pack.
@@ -18,7 +18,7 @@ pub(super) struct Event {
 ///
 /// # Errors
 /// The pack is no JSON array of events.
-pub(super) fn events(pack: &WaitingPack) -> Result<Vec<Event>, serde_json::Error> {
+pub(super) fn events(pack: &Pack) -> Result<Vec<Event>, serde_json::Error> {
     let events: Vec<Map<String, Json>> = serde_json::from_str(&pack.events)?;
     let event = |fields: Map<String, Json>| Event {
         order_id: fields.get("order_id").and_then(Json::as_i64).unwrap_or_default(),
@@ -62,7 +62,7 @@ impl Event {
 }
 
 /// The deliveries of events, which stand by their packs, in order.
-pub(super) fn deliveries(packs: &[(WaitingPack, Vec<Event>)], subscriptions: &[Subscription]) -> Vec<NewDelivery> {
+pub(super) fn deliveries(packs: &[(Pack, Vec<Event>)], subscriptions: &[Subscription]) -> Vec<NewDelivery> {
     let mut new = Vec::new();
     let mut seen = HashSet::new();
     for (pack, events) in packs {
@@ -84,7 +84,7 @@ pub(super) fn deliveries(packs: &[(WaitingPack, Vec<Event>)], subscriptions: &[S
 }
 
 /// The profiles that some events name.
-pub(super) fn profiles(packs: &[(WaitingPack, Vec<Event>)]) -> Vec<i64> {
+pub(super) fn profiles(packs: &[(Pack, Vec<Event>)]) -> Vec<i64> {
     let events = packs.iter().flat_map(|(_, events)| events);
     events.flat_map(Event::profiles).collect::<BTreeSet<_>>().into_iter().collect()
 }

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use super::Result;
 use super::subscriptions::interval;
 
-/// A pack of events that waits to be spread.
+/// A pack of events.
 #[derive(Debug)]
-pub struct WaitingPack {
+pub struct Pack {
     /// Its id.
     pub id: i64,
     /// A JSON array.
@@ -57,14 +57,9 @@ pub async fn is_hungry(conn: &mut PgConnection, account_id: i64, enough: i64) ->
 ///
 /// # Errors
 /// See [`accounts_to_spread`].
-pub async fn waiting_packs(
-    conn: &mut PgConnection,
-    account_id: i64,
-    limit: i64,
-    max_bytes: i64,
-) -> Result<Vec<WaitingPack>> {
+pub async fn waiting_packs(conn: &mut PgConnection, account_id: i64, limit: i64, max_bytes: i64) -> Result<Vec<Pack>> {
     let rows = sqlx::query_as!(
-        WaitingPack,
+        Pack,
         "-- deliveries.waiting_packs
         select id, events, created_at from (
             select id, events, created_at, sum(octet_length(events)) over (order by id) - octet_length(events) as before

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::Result;
-use super::deliveries::NewDelivery;
+use super::deliveries::{NewDelivery, Pack};
 
 /// Which events are asked for.
 #[derive(Debug, Clone, Copy)]
@@ -112,17 +112,6 @@ pub async fn order_of(conn: &mut PgConnection, account_id: i64, event: (i64, i32
     .fetch_optional(conn)
     .await?;
     Ok(id.flatten())
-}
-
-/// A pack of events.
-#[derive(Debug)]
-pub struct Pack {
-    /// Its id.
-    pub id: i64,
-    /// A JSON array.
-    pub events: String,
-    /// When it happened.
-    pub created_at: OffsetDateTime,
 }
 
 /// The packs that hold such events, before a pack, newest first. They may hold others, too.
