@@ -21,20 +21,20 @@ pub(super) struct Lane {
     max_inflight: usize,
     /// Claimed, and not over.
     claimed: usize,
-    /// Over since the last claim.
-    over: usize,
+    /// Sent since the last claim.
+    sent: usize,
     since: Instant,
 }
 
 impl Lane {
     pub(super) fn new(max_inflight: usize, stop: &CancellationToken) -> Self {
         let (places, closed) = (Arc::new(Semaphore::new(max_inflight)), stop.child_token());
-        Lane { places, closed, max_inflight, claimed: 0, over: 0, since: Instant::now() }
+        Lane { places, closed, max_inflight, claimed: 0, sent: 0, since: Instant::now() }
     }
 
     /// How much to claim now: the faster it goes, the more, and the less often.
     pub(super) fn wanted(&self) -> usize {
-        let in_time = u32::try_from(self.over).unwrap_or(u32::MAX);
+        let in_time = u32::try_from(self.sent).unwrap_or(u32::MAX);
         let ratio = AHEAD.as_secs_f64() / self.since.elapsed().as_secs_f64().max(0.001);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is cut to a few thousand")]
         let ahead = (f64::from(in_time) * ratio) as usize;
@@ -47,14 +47,14 @@ impl Lane {
     /// So many were claimed.
     pub(super) fn claim(&mut self, count: usize) {
         self.claimed += count;
-        self.over = 0;
+        self.sent = 0;
         self.since = Instant::now();
     }
 
     /// One is over: it was sent, or given back.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn leave(&mut self, sent: bool) {
         self.claimed -= 1;
-        self.over += 1;
+        self.sent += usize::from(sent);
     }
 
     /// Nothing is on its way.

@@ -150,7 +150,7 @@ impl Worker {
         match tried {
             Ok(tried) => {
                 if let Some(lane) = self.lanes.get_mut(&tried.due) {
-                    lane.leave();
+                    lane.leave(tried.attempt.is_some());
                     if tried.gone {
                         lane.closed.cancel();
                     }
