@@ -47,15 +47,19 @@ async fn workers_killed_in_the_middle_lose_nothing_and_keep_the_order() {
     let made = ordergate(&db, "subscription create --account shop --events * --url").arg(receiver.url()).done();
     assert!(made.starts_with("whsec_"), "{made}");
     let server = serve(&db, "--no-delivery");
-    for version in 1..=3 {
-        let answer = server.import(orders(&token, version)).await;
-        assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
-    }
-    assert_eq!(server.stop().code, Some(0));
-    assert_eq!(receiver.came().len(), 0, "a server with --no-delivery delivers nothing");
+    let mut versions = 0;
+    let enough = format!("select count(*) >= {} from deliveries", ORDERS / 2);
+    let enough = enough.as_str();
     // Whoever died loses its lease in the end: here at once.
     let lease_ends = "update deliveries set next_at = now() where next_at > now()";
-    for _ in 0..KILLS {
+    for round in 0..KILLS {
+        // However fast workers are, each finds something to do.
+        if round % 10 == 0 || db.text(enough).await != "true" {
+            versions += 1;
+            let answer = server.import(orders(&token, versions)).await;
+            assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
+            assert!(round > 0 || receiver.came().is_empty(), "a server with --no-delivery delivers nothing");
+        }
         let worker = ordergate(&db, DELIVER).start("");
         receiver.wait_for(receiver.came().len() + BETWEEN).await;
         worker.signal("KILL");
@@ -63,11 +67,11 @@ async fn workers_killed_in_the_middle_lose_nothing_and_keep_the_order() {
         run(&mut db.connect().await, lease_ends).await;
     }
     let worker = ordergate(&db, "deliver --allow-private-webhooks").start("");
-    until_all_is_delivered(&mut db.connect().await, 3).await;
+    until_all_is_delivered(&mut db.connect().await, versions).await;
     assert_eq!(worker.stop().code, Some(0));
     let came = receiver.came();
-    assert_all_came_in_order(&came, 3);
-    assert!(came.len() > 3 * ORDERS, "workers were killed in the middle of deliveries");
+    assert_all_came_in_order(&came, versions);
+    assert!(came.len() > versions * ORDERS, "workers were killed in the middle of deliveries");
 }
 
 async fn until_all_is_delivered(conn: &mut PgConnection, versions: usize) {
