@@ -16,7 +16,7 @@ use crate::domain::batch::Head;
 use crate::domain::rejection::Rejection;
 use crate::error::{Code, Error};
 use crate::import::orders::{Import, Posted};
-use crate::import::report::{Item, Outcome, Report};
+use crate::import::report::{Item, Outcome, Report, Tally};
 use crate::wire::answer::{Object, Value};
 use crate::wire::format::Format;
 use crate::wire::orders_import as schema;
@@ -127,16 +127,8 @@ fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
 }
 
 fn counts(report: &Report<'_>) -> Counts {
-    let mut counts = Counts { orders: report.items.len(), retries: report.retries, ..Counts::default() };
-    for item in &report.items {
-        match item.outcome {
-            Outcome::Created => counts.created += 1,
-            Outcome::Updated => counts.updated += 1,
-            Outcome::Unchanged => counts.unchanged += 1,
-            Outcome::Failed(_) | Outcome::Aborted(_) => counts.failed += 1,
-        }
-    }
-    counts
+    let Tally { created, updated, unchanged, failed } = Tally::of(&report.items);
+    Counts { orders: report.items.len(), created, updated, unchanged, failed, retries: report.retries, dry_run: false }
 }
 
 /// The item of an order (contract, section 3).

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 
 use super::orders::{Import, Posted};
-use super::report::{Answers, Item, Outcome, Report};
+use super::report::{Answers, Item, Outcome, Report, Tally};
 use crate::store;
 use crate::store::imports::NewImport;
 
@@ -66,28 +66,19 @@ fn record<'i, 'a: 'i>(
 ) -> NewImport {
     let changed = |item: &&Item<'_>| matches!(item.outcome, Outcome::Created | Outcome::Updated);
     let skipped_orders = silent.filter(changed).filter_map(|item| item.id).collect();
-    let (mut created, mut updated, mut unchanged, mut failed) = (0, 0, 0, 0);
-    let mut unchanged_orders = Vec::new();
-    for item in items {
-        match item.outcome {
-            Outcome::Created => created += 1,
-            Outcome::Updated => updated += 1,
-            Outcome::Unchanged => {
-                unchanged += 1;
-                unchanged_orders.extend(item.id);
-            }
-            Outcome::Failed(_) | Outcome::Aborted(_) => failed += 1,
-        }
-    }
+    let unchanged_orders =
+        items.iter().filter(|item| item.outcome == Outcome::Unchanged).filter_map(|item| item.id).collect();
+    let Tally { created, updated, unchanged, failed } = Tally::of(items);
+    let count = |count| i32::try_from(count).unwrap_or(i32::MAX);
     let skip_triggers = !announce;
     NewImport {
         created_at,
         token_id,
         skip_triggers,
-        created,
-        updated,
-        unchanged,
-        failed,
+        created: count(created),
+        updated: count(updated),
+        unchanged: count(unchanged),
+        failed: count(failed),
         skipped_orders,
         unchanged_orders,
     }
@@ -121,30 +112,22 @@ impl Records {
         for (account_id, record) in waiting {
             accounts.entry(account_id).or_default().push(record);
         }
-        let mut conn = match store::connect::acquire(pool).await {
-            Ok(conn) => conn,
-            Err(error) => {
-                self.add_back(accounts);
-                return Err(error);
-            }
-        };
-        while let Some((account_id, records)) = accounts.pop_first() {
-            if let Err(error) = store::imports::write(&mut conn, account_id, &records).await {
-                accounts.insert(account_id, records);
-                self.add_back(accounts);
-                return Err(error);
-            }
-        }
-        Ok(())
+        let written = write_all(pool, &mut accounts).await;
+        let left =
+            |(account_id, records): (i64, Vec<NewImport>)| records.into_iter().map(move |record| (account_id, record));
+        self.add(accounts.into_iter().flat_map(left));
+        written
     }
+}
 
-    fn add_back(&self, accounts: BTreeMap<i64, Vec<NewImport>>) {
-        self.add(
-            accounts
-                .into_iter()
-                .flat_map(|(account_id, records)| records.into_iter().map(move |record| (account_id, record))),
-        );
+/// Writes the records of accounts; leaves those that were not written.
+async fn write_all(pool: &PgPool, accounts: &mut BTreeMap<i64, Vec<NewImport>>) -> store::Result<()> {
+    let mut conn = store::connect::acquire(pool).await?;
+    while let Some(records) = accounts.first_entry() {
+        store::imports::write(&mut conn, *records.key(), records.get()).await?;
+        records.remove();
     }
+    Ok(())
 }
 
 /// Writes, for ever, the records of imports.

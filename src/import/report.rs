@@ -53,6 +53,36 @@ pub struct Report<'a> {
     pub retries: u32,
 }
 
+/// How many orders had which outcome.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// They are new.
+    pub created: usize,
+    /// They changed.
+    pub updated: usize,
+    /// They were as they were sent.
+    pub unchanged: usize,
+    /// They were refused, or stopped by one that was.
+    pub failed: usize,
+}
+
+impl Tally {
+    /// Counts outcomes.
+    #[must_use]
+    pub fn of(items: &[Item<'_>]) -> Self {
+        let mut tally = Tally::default();
+        for item in items {
+            *match item.outcome {
+                Outcome::Created => &mut tally.created,
+                Outcome::Updated => &mut tally.updated,
+                Outcome::Unchanged => &mut tally.unchanged,
+                Outcome::Failed(_) | Outcome::Aborted(_) => &mut tally.failed,
+            } += 1;
+        }
+        tally
+    }
+}
+
 /// How long the phases of an import took, all tries together.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Spent {
