@@ -41,6 +41,9 @@ pub struct Given {
     /// The HTTP status of a request that was understood and refused: ok (always 200) or rest (as in `error`) [default: ok]
     #[arg(long, env = "ORDERGATE_HTTP_STATUS", value_name = "STYLE")]
     pub http_status: Option<HttpStatus>,
+    /// How lists show amounts: decimal (12.5) or minor (1250; not for import) [default: decimal]
+    #[arg(long, env = "ORDERGATE_LIST_MONEY", value_name = "STYLE")]
+    pub list_money: Option<ListMoney>,
     /// Longest body, before and after decompression, in bytes [default: 33554432]
     #[arg(long, env = "ORDERGATE_MAX_BODY_BYTES", value_name = "BYTES")]
     pub max_body_bytes: Option<usize>,
@@ -140,6 +143,17 @@ pub enum HttpStatus {
     Rest,
 }
 
+/// How lists show amounts of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ListMoney {
+    /// As they were imported.
+    #[default]
+    Decimal,
+    /// A hundred times that, as Altcraft's own examples look; what is listed so cannot be imported.
+    Minor,
+}
+
 /// How much of something a request may hold (contract, section 1).
 #[derive(Debug, Clone, Hash)]
 pub struct Limits {
@@ -202,6 +216,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The HTTP status of refusals.
     pub http_status: HttpStatus,
+    /// How lists show amounts.
+    pub list_money: ListMoney,
     /// Bytes of all bodies at once.
     pub max_inflight_bytes: usize,
     /// What a request may hold.
@@ -323,6 +339,7 @@ impl Settings {
             log_format: common.log_format.or(file_common.log_format).unwrap_or_default(),
             listen: pick!(listen, SocketAddr::from(([127, 0, 0, 1], 8080))),
             http_status: pick!(http_status, HttpStatus::default()),
+            list_money: pick!(list_money, ListMoney::default()),
             max_inflight_bytes: positive("max_inflight_bytes", pick!(max_inflight_bytes, 256 << 20))?,
             limits,
             body_idle_timeout: timeout!(body_idle_timeout_ms, 20_000),

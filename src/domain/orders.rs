@@ -136,6 +136,17 @@ pub struct LineState<'a> {
     pub custom_fields: Values<'a>,
 }
 
+/// A stored order with what names it to clients.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedOrder {
+    /// The business key.
+    pub external_id: String,
+    /// The public id of the profile.
+    pub profile_id: String,
+    /// The order.
+    pub order: StoredOrder<'static>,
+}
+
 /// An order as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredOrder<'a> {

@@ -2,6 +2,9 @@
 
 use super::place::{Place, clip, shown};
 
+/// What a thing that is listed in minor units has in its field `money`.
+pub const MINOR: &str = "minor";
+
 /// What was found where something else was expected.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Found {
@@ -80,6 +83,8 @@ pub enum Problem {
         /// The value that was sent.
         sent: String,
     },
+    /// It was listed in minor units, so its amounts are not what they seem.
+    MinorUnits,
     /// Nothing is wrong here; the order of this number stopped the request.
     Stopped(usize),
 }
@@ -111,6 +116,7 @@ impl Problem {
             Problem::StrayText(_) => "stray_text",
             Problem::NotClearable => "not_clearable",
             Problem::Clash { .. } => "clash",
+            Problem::MinorUnits => "minor_units",
             Problem::Stopped(_) => "not_written",
         }
     }
@@ -142,6 +148,7 @@ impl Problem {
             Problem::StrayText(text) => format!("expected only blanks between elements, found {}", quote(text)),
             Problem::NotClearable => "required, so it cannot be cleared".to_owned(),
             Problem::Clash { with, sent } => format!("expected {with}, found {}", quote(sent)),
+            Problem::MinorUnits => "listed in minor units: not for import".to_owned(),
             Problem::Stopped(index) => format!("not written: data[{index}] failed"),
         }
     }

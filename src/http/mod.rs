@@ -9,6 +9,7 @@ mod health;
 mod inflight;
 mod layers;
 mod log;
+mod market;
 mod orders;
 mod reply;
 pub mod serve;
@@ -30,6 +31,7 @@ use crate::import::orders::Imports;
 use crate::import::records::Records;
 use crate::import::setup::Setups;
 use inflight::Inflight;
+use market::Call;
 
 /// What all requests share.
 #[derive(Debug, Clone)]
@@ -126,6 +128,10 @@ fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 fn router(app: &App) -> Router {
     Router::new()
         .route("/api/v1.1/market/orders/import", post(orders::import))
+        .route("/api/v1.1/market/orders/list", market::route(Call::ListOrders))
+        .route("/api/v1.1/market/orders/get_status", market::route(Call::GetStatus))
+        .route("/api/v1.1/market/orders/update_order_line_status", market::route(Call::UpdateLineStatus))
+        .route("/api/v1.1/market/orders/delete", market::route(Call::DeleteOrder))
         .route("/api/v1.1/admin/{subject}/{verb}", post(admin::call))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

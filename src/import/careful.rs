@@ -35,7 +35,7 @@ pub(super) async fn try_once<'a>(
     let mut transaction = store::connect::begin(&imports.pool).await?;
     let conn = &mut *transaction;
     let account_id = request.account_id;
-    let setup = setup(conn, imports, request).await?;
+    let (setup, first_revision) = setup(conn, imports, request).await?;
     let checks = Checks { setup: &setup, limits: &imports.limits };
     let mut answers = Answers::default();
     let mut ready = ready_orders(conn, request, checks, &mut answers, spent).await?;
@@ -44,7 +44,7 @@ pub(super) async fn try_once<'a>(
     keys.sort_unstable();
     keys.dedup();
     let stored = store::orders::read(conn, account_id, &keys).await?;
-    let rules = Rules { fields: &setup.fields, limits: &imports.limits, now: request.now };
+    let rules = Rules { fields: &setup.fields, limits: &imports.limits, first_revision, now: request.now };
     let Plan { mut groups, outcomes } = spent.plan(|| plan(&mut ready, stored, &mut customers, &rules));
     answers.note(outcomes);
     if request.head.on_error == OnError::Abort && answers.any_failed() {
@@ -77,8 +77,12 @@ pub(super) fn note_id(answers: &mut Answers<'_>, group: &Group<'_>, ready: &[Rea
     answers.note_id(id, group.members.iter().map(|member| ready[*member].slot));
 }
 
-/// What the account has, after what the request defines was written.
-async fn setup(conn: &mut PgConnection, imports: &Imports, request: &Import<'_, '_>) -> Result<Arc<Setup>, Stopped> {
+/// What the account has, after what the request defines was written; and from where new orders count their changes.
+async fn setup(
+    conn: &mut PgConnection,
+    imports: &Imports,
+    request: &Import<'_, '_>,
+) -> Result<(Arc<Setup>, i64), Stopped> {
     let account_id = request.account_id;
     let before = versions(conn, request).await?;
     let setup = imports.setups.of_versions(conn, account_id, before).await?;
@@ -88,11 +92,11 @@ async fn setup(conn: &mut PgConnection, imports: &Imports, request: &Import<'_, 
             Failure::Refused(rejection) => request.refuse(&rejection),
         })?;
     if !written {
-        return Ok(setup);
+        return Ok((setup, before.first_revision));
     }
     // Not kept: this may be rolled back.
     let version = versions(conn, request).await?.setup;
-    Ok(Arc::new(Setup::read(conn, account_id, version).await?))
+    Ok((Arc::new(Setup::read(conn, account_id, version).await?), before.first_revision))
 }
 
 /// The orders that pass every check that needs no stored order.

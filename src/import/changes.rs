@@ -46,6 +46,12 @@ pub(super) fn events(before: Option<&OrderState<'_>>, after: &OrderState<'_>, re
     events
 }
 
+/// The event of an order that is gone.
+pub(super) fn deleted(before: &OrderState<'_>, revision: i64) -> Event {
+    let gone = json!({"status": from_to(json!(before.status), Json::Null)});
+    Event { revision, kind: "order.deleted", line: None, changes: gone.to_string() }
+}
+
 /// What a new order's event tells.
 fn created(after: &OrderState<'_>) -> String {
     let mut changes = String::with_capacity(128);

@@ -61,7 +61,8 @@ pub(super) async fn try_once<'a>(
                 }
             });
             let decoder = Decoder { wanted, candidates };
-            let quick = Quick::new(request, checks, versions.kinds);
+            let mut quick = Quick::new(request, checks, versions.kinds);
+            quick.first_revision = versions.first_revision;
             let large = Large::new(quick, decoder, imports.is_local, versions);
             Handle::current().block_on(large.run(transaction, spent))
         })

@@ -20,6 +20,8 @@ pub(super) struct Rules<'r> {
     pub fields: &'r Fields,
     /// Bounds on what is stored.
     pub limits: &'r Limits,
+    /// From here new orders count their changes.
+    pub first_revision: i64,
     /// The one 'now' of the request.
     pub now: OffsetDateTime,
 }

@@ -3,7 +3,7 @@
 //! `orders` chooses the way: one of the quick ones (`joint` and `small` for one order or a few, `large` for many; they
 //! share `quick`), or the `careful` one for what they cannot decide alone. What to store, what to announce and what to
 //! answer is decided by `check`, `customers`, `plan`, `merge` and `changes`, which are pure. `setup` keeps what accounts
-//! have, `digest` tells what was sent before. Never enters: HTTP, formats, SQL.
+//! have, `digest` tells what was sent before. `edits` changes single orders beside imports. Never enters: HTTP, formats, SQL.
 
 mod careful;
 mod changes;
@@ -11,6 +11,7 @@ mod check;
 mod customers;
 mod definitions;
 mod digest;
+pub mod edits;
 pub mod joint;
 mod large;
 mod merge;

@@ -50,7 +50,7 @@ impl<'a> Group<'a> {
         if before.is_some_and(|order| order.state == state) {
             return Ok(Outcome::Unchanged);
         }
-        let (id, revision) = before.map_or((0, 1), |order| (order.id, order.revision + 1));
+        let (id, revision) = before.map_or((0, rules.first_revision), |order| (order.id, order.revision + 1));
         let outcome = if before.is_some() { Outcome::Updated } else { Outcome::Created };
         if ready.announce {
             self.events.extend(changes::events(before.map(|order| &order.state), &state, revision));

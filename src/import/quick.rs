@@ -113,6 +113,8 @@ struct Named<'a> {
 pub(super) struct Quick<'r, 'a> {
     pub request: &'r Import<'r, 'a>,
     pub checks: Checks<'r>,
+    /// From here new orders count their changes.
+    pub first_revision: i64,
     answers: Answers<'a>,
     pub customers: Customers<'r>,
     /// The keys that the request makes and those that it changes, by their hashes: what it says of them next comes
@@ -131,7 +133,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         let customers = Customers::new(checks.setup, kinds);
         let (made, changed, hasher, later, products, skus) = Default::default();
         let answers = Answers::of(request.orders.len());
-        Quick { request, checks, answers, customers, made, changed, hasher, later, products, skus }
+        Quick { request, checks, first_revision: 1, answers, customers, made, changed, hasher, later, products, skus }
     }
 
     fn hash(&self, key: &str) -> u64 {
@@ -143,7 +145,8 @@ impl<'r, 'a> Quick<'r, 'a> {
     }
 
     fn rules(&self) -> Rules<'r> {
-        Rules { fields: &self.checks.setup.fields, limits: self.checks.limits, now: self.request.now }
+        let Checks { setup, limits } = self.checks;
+        Rules { fields: &setup.fields, limits, first_revision: self.first_revision, now: self.request.now }
     }
 
     /// Decides a set: unchanged, new, or later. Pure.
@@ -205,7 +208,8 @@ impl<'r, 'a> Quick<'r, 'a> {
                 Ok(state) => state,
                 Err(rejection) => return Ok(Err(rejection)),
             };
-            let order = StoredOrder { id: numbers.orders.pop().ok_or(NO_NUMBER)?, revision: 1, state };
+            let revision = self.first_revision;
+            let order = StoredOrder { id: numbers.orders.pop().ok_or(NO_NUMBER)?, revision, state };
             if ready.announce {
                 for event in changes::events(None, &order.state, order.revision) {
                     events.push(order.id, key, &order.state.endpoint, &event);

@@ -51,6 +51,7 @@ pub(super) async fn try_once<'a>(
     if versions.setup != setup.version {
         return Err(Stopped::Careful("the account's setup was changed"));
     }
+    quick.first_revision = versions.first_revision;
     setup.neighbours.keep_kinds(versions.kinds);
     if setup.neighbours.kinds() != kinds {
         return Err(Stopped::Careful("customers came to be known by another kind of key"));

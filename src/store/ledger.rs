@@ -194,13 +194,14 @@ pub async fn external_ids(conn: &mut PgConnection, account_id: i64, ids: &[i64])
 pub async fn order_id(conn: &mut PgConnection, account_id: i64, external_id: &str) -> Result<Option<i64>> {
     let id = sqlx::query_scalar!(
         "-- ledger.order_id
-        select id from orders where account_id = $1 and external_id = $2",
+        select coalesce((select id from orders where account_id = $1 and external_id = $2),
+            (select max(order_id) from deleted_orders where account_id = $1 and external_id = $2))",
         account_id,
         external_id,
     )
     .fetch_optional(conn)
     .await?;
-    Ok(id)
+    Ok(id.flatten())
 }
 
 /// Now, by the database's clock.

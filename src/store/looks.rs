@@ -151,20 +151,20 @@ pub async fn at_once(
     let rows = sqlx::query!(
         "-- orders.look_at_once
         select 0 as \"kind!\", a.setup_version as \"one!\", a.tokens_version as \"two!\", null::bytea as \"digest: Digest\",
-            null::bytea as \"sent_digest: Digest\", a.identity_kinds as kinds
+            null::bytea as \"sent_digest: Digest\", a.identity_kinds as kinds, a.first_revision
         from accounts a where a.id = $1
         union all
-        select 1, k.place, o.id, o.digest, o.sent_digest, null
+        select 1, k.place, o.id, o.digest, o.sent_digest, null, null
         from unnest($2::text[]) with ordinality as k (external_id, place)
         join lateral (select id, digest, sent_digest from orders o
             where o.account_id = $1 and o.external_id = k.external_id offset 0) o on true
         union all
-        select 2, k.place, i.profile, null, null, null
+        select 2, k.place, i.profile, null, null, null, null
         from unnest($3::bigint[], $4::text[], $5::text[], $6::text[]) with ordinality as k (database, kind, name, value, place)
         join lateral (select i.profile from identities i where i.account_id = $1 and i.profile_database_id = k.database
             and i.kind = k.kind and i.name = k.name and i.value = k.value offset 0) i on true
         union all
-        select 3, nextval('orders_id_seq'), nextval('profiles_id_seq'), null, null, null from generate_series(1, $7::bigint)",
+        select 3, nextval('orders_id_seq'), nextval('profiles_id_seq'), null, null, null, null from generate_series(1, $7::bigint)",
         account_id,
         external_ids as &[&str],
         &columns.databases,
@@ -177,10 +177,13 @@ pub async fn at_once(
     .await?;
     let place = |one: i64| usize::try_from(one - 1).expect("places count from 1");
     let (stored, profiles, numbers) = Default::default();
-    let mut at_once = AtOnce { versions: Versions::of(0, 0, &[]), stored, profiles, numbers };
+    let mut at_once = AtOnce { versions: Versions::of(0, 0, &[], 1), stored, profiles, numbers };
     for row in rows {
         match row.kind {
-            0 => at_once.versions = Versions::of(row.one, row.two, &row.kinds.unwrap_or_default()),
+            0 => {
+                let (kinds, first_revision) = (row.kinds.unwrap_or_default(), row.first_revision.unwrap_or(1));
+                at_once.versions = Versions::of(row.one, row.two, &kinds, first_revision);
+            }
             1 => {
                 let known = Known { id: row.two, digest: row.digest, sent_digest: row.sent_digest };
                 at_once.stored.insert(external_ids[place(row.one)].to_owned(), known);

@@ -35,11 +35,14 @@ pub struct Versions {
     pub tokens: i64,
     /// By what its customers are known; none of them ever goes.
     pub kinds: IdentityKinds,
+    /// From here new orders count their changes.
+    pub first_revision: i64,
 }
 
 impl Versions {
-    pub(super) fn of(setup: i64, tokens: i64, kinds: &[String]) -> Self {
-        Versions { setup, tokens, kinds: kinds.iter().filter_map(|kind| IdentityKind::of(kind)).collect() }
+    pub(super) fn of(setup: i64, tokens: i64, kinds: &[String], first_revision: i64) -> Self {
+        let kinds = kinds.iter().filter_map(|kind| IdentityKind::of(kind)).collect();
+        Versions { setup, tokens, kinds, first_revision }
     }
 }
 
@@ -50,12 +53,12 @@ impl Versions {
 pub async fn versions(conn: &mut PgConnection, account_id: i64) -> Result<Versions> {
     let row = sqlx::query!(
         "-- accounts.versions
-        select setup_version, tokens_version, identity_kinds from accounts where id = $1",
+        select setup_version, tokens_version, identity_kinds, first_revision from accounts where id = $1",
         account_id,
     )
     .fetch_one(conn)
     .await?;
-    Ok(Versions::of(row.setup_version, row.tokens_version, &row.identity_kinds))
+    Ok(Versions::of(row.setup_version, row.tokens_version, &row.identity_kinds, row.first_revision))
 }
 
 /// All that the orders of an account may refer to.

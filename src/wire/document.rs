@@ -108,17 +108,24 @@ impl<'a> Document<'a> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The fields of the root that were wanted, as one object; made for JSON, where a field stands in one place.
+    /// The fields of the root that were wanted, as one object. In XML the items of a list are its fields, too.
     ///
     /// # Errors
     /// See [`node::read`].
     pub fn root(&self, max_values: usize) -> Result<Node<'a>, Unreadable> {
-        let entry = |field: &FieldSpans<'a>| {
-            let key = Text::Good(Cow::Borrowed(field.name));
-            Ok(Entry { key, free_key: None, node: self.read(field.whole, max_values)? })
-        };
-        let entries =
-            self.fields.iter().filter(|field| !field.whole.is_empty()).map(entry).collect::<Result<_, _>>()?;
+        let mut entries = Vec::new();
+        for field in self.fields.iter().filter(|field| !field.whole.is_empty()) {
+            let mut add = |text| {
+                let key = Text::Good(Cow::Borrowed(field.name));
+                entries.push(Entry { key, free_key: None, node: self.read(text, max_values)? });
+                Ok(())
+            };
+            if self.format == Format::Xml && !field.items.is_empty() {
+                field.items.iter().try_for_each(|item| add(item.text))?;
+            } else {
+                add(field.whole)?;
+            }
+        }
         Ok(Node::Object(Object { entries, stray: None }))
     }
 

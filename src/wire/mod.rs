@@ -10,6 +10,8 @@ pub mod document;
 pub mod fields;
 pub mod format;
 mod json;
+pub mod listed;
+pub mod market;
 pub mod node;
 pub mod orders_import;
 mod xml;

@@ -14,7 +14,7 @@ use crate::domain::line_statuses::{LINE_STATUS_TYPES, SentLineStatus};
 use crate::domain::matching::{self, Customer, IdentityKind as Kind, Key};
 use crate::domain::orders::{Line, LinesMode, Order};
 use crate::domain::place::{Place, Trail};
-use crate::domain::rejection::{Found, Problem, Rejection};
+use crate::domain::rejection::{Found, MINOR, Problem, Rejection};
 use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
 
 /// The fields of the root that the call reads.
@@ -270,7 +270,16 @@ fn order<'a>(format: Format, index: usize, item: &'a str, limits: &Limits) -> De
     Decoded { external_id, order }
 }
 
+/// Refuses what was listed in minor units: its amounts would be taken for a hundred times as much.
+pub(super) fn refuse_minor(fields: &Fields<'_, '_>) -> Result<(), Rejection> {
+    match fields.node("money") {
+        Some(Node::Text(Text::Good(money))) if money == MINOR => Err(fields.refuse("money", Problem::MinorUnits)),
+        _ => Ok(()),
+    }
+}
+
 fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
+    refuse_minor(fields)?;
     let external_id = fields.required_key("external_id")?;
     let customer = customer(fields)?;
     let endpoint = fields.required_key("endpoint")?;

@@ -89,6 +89,12 @@ impl TestServer {
         &self.client
     }
 
+    /// Sends a call of the market, `orders/list` or another, in a format, `json` or `xml`.
+    pub(crate) async fn market(&self, call: &str, format: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let path = format!("/api/v1.1/market/{call}");
+        answer(self.post(&path).header(CONTENT_TYPE, format!("application/{format}")).body(body)).await
+    }
+
     /// Sends an import in a format, `json` or `xml`.
     pub(crate) async fn import(&self, format: &str, body: impl Into<reqwest::Body>) -> Answer {
         answer(self.post(IMPORT).header(CONTENT_TYPE, format!("application/{format}")).body(body)).await
