@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 pub mod batch;
+pub mod catalogue;
 pub mod custom_fields;
 pub mod events;
 pub mod line_statuses;

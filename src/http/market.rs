@@ -13,6 +13,7 @@ use super::log::Line;
 use super::reply::{Answering, Reply};
 use crate::auth::Role;
 use crate::config::Limits;
+use crate::domain::catalogue::ItemType;
 use crate::domain::rejection::{Problem, Rejection};
 use crate::error::{Code, Error};
 use crate::import::edits::{self, Edit};
@@ -30,6 +31,8 @@ pub(super) enum Call {
     GetStatus,
     UpdateLineStatus,
     DeleteOrder,
+    ListItems(ItemType),
+    DeleteItems(ItemType),
 }
 
 impl Call {
@@ -37,6 +40,8 @@ impl Call {
         match self {
             Call::ListOrders | Call::GetStatus => Role::OrdersRead,
             Call::UpdateLineStatus | Call::DeleteOrder => Role::OrdersWrite,
+            Call::ListItems(_) => Role::CatalogRead,
+            Call::DeleteItems(_) => Role::CatalogWrite,
         }
     }
 }
@@ -75,6 +80,8 @@ async fn run(
         Call::GetStatus => asked.status().await,
         Call::UpdateLineStatus => asked.update_line_status().await,
         Call::DeleteOrder => asked.delete_order().await,
+        Call::ListItems(kind) => asked.list_items(kind).await,
+        Call::DeleteItems(kind) => asked.delete_items(kind).await,
     }
 }
 
@@ -130,6 +137,29 @@ impl Asked<'_> {
         let style = self.app.settings.list_money;
         let orders = found.items.into_iter().map(|order| listed::order(order, style)).collect();
         Ok(list(KIND, found.last, orders))
+    }
+
+    async fn list_items(&self, kind: ItemType) -> Result<Object<'static>, Error> {
+        let letter = if kind == ItemType::Product { 'p' } else { 's' };
+        let page = self.said(|document, limits| schema::page(document, limits, letter))?;
+        let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
+        let account_id = self.understood.caller.account_id;
+        let found = store::items::page(&mut conn, account_id, kind, page.after, page.limit).await?;
+        drop(conn);
+        let style = self.app.settings.list_money;
+        let items = found.items.into_iter().map(|item| listed::item(item, kind, style)).collect();
+        Ok(list(letter, found.last, items))
+    }
+
+    async fn delete_items(&self, kind: ItemType) -> Result<Object<'static>, Error> {
+        let wanted = self.said(schema::deletion)?;
+        let account_id = self.understood.caller.account_id;
+        let mut transaction = store::connect::begin(&self.app.imports.pool).await?;
+        // Before the items' rows: their trigger changes the account's row, which imports that bring definitions lock first.
+        store::accounts::lock_definitions(&mut transaction, account_id).await?;
+        let count = store::items::delete(&mut transaction, account_id, kind, &wanted.ids, &wanted.external_ids).await?;
+        transaction.commit().await.map_err(store::Error::from)?;
+        Ok(vec![("deleted_count", Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))])
     }
 
     /// The order that a call names (contract, section 6).

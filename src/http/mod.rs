@@ -5,6 +5,7 @@
 mod admin;
 mod body;
 mod call;
+mod catalogue;
 mod health;
 mod inflight;
 mod layers;
@@ -26,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::auth::{Callers, LastUsed};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::catalogue::ItemType;
 use crate::import::joint::Joints;
 use crate::import::orders::Imports;
 use crate::import::records::Records;
@@ -132,6 +134,12 @@ fn router(app: &App) -> Router {
         .route("/api/v1.1/market/orders/get_status", market::route(Call::GetStatus))
         .route("/api/v1.1/market/orders/update_order_line_status", market::route(Call::UpdateLineStatus))
         .route("/api/v1.1/market/orders/delete", market::route(Call::DeleteOrder))
+        .route("/api/v1.1/market/products/import", catalogue::import(ItemType::Product))
+        .route("/api/v1.1/market/products/list", market::route(Call::ListItems(ItemType::Product)))
+        .route("/api/v1.1/market/products/delete", market::route(Call::DeleteItems(ItemType::Product)))
+        .route("/api/v1.1/market/sku/import", catalogue::import(ItemType::Sku))
+        .route("/api/v1.1/market/sku/list", market::route(Call::ListItems(ItemType::Sku)))
+        .route("/api/v1.1/market/sku/delete", market::route(Call::DeleteItems(ItemType::Sku)))
         .route("/api/v1.1/admin/{subject}/{verb}", post(admin::call))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -65,12 +65,24 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         facts.phases.plan = report.spent.plan;
         facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
         facts.counts = Some(counts);
-        facts.first_failure = failures(&report).next().map(|rejection| rejection.text(secret));
     });
+    reply(app, line, &report, head.detail, secret, format)
+}
+
+/// Answers with one item for each order, product or SKU.
+pub(super) fn reply(
+    app: &App,
+    line: &Line,
+    report: &Report<'_>,
+    detail: bool,
+    secret: &str,
+    format: Format,
+) -> Response {
     let render = Instant::now();
-    let item = |index| answer_item(index, &report.items[index], head.detail, secret);
+    line.note(|facts| facts.first_failure = failures(report).next().map(|rejection| rejection.text(secret)));
+    let item = |index| answer_item(index, &report.items[index], detail, secret);
     let fields = vec![("result", Value::List(report.items.len(), &item))];
-    let reply = match failures(&report).next().filter(|_| report.stopped_by.is_some()) {
+    let reply = match failures(report).next().filter(|_| report.stopped_by.is_some()) {
         Some(rejection) => Reply::refused(Code::BadRequest, rejection.text(secret), fields),
         None => Reply::done(fields),
     };
@@ -126,7 +138,7 @@ fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
     })
 }
 
-fn counts(report: &Report<'_>) -> Counts {
+pub(super) fn counts(report: &Report<'_>) -> Counts {
     let Tally { created, updated, unchanged, failed } = Tally::of(&report.items);
     Counts { orders: report.items.len(), created, updated, unchanged, failed, retries: report.retries, dry_run: false }
 }

@@ -111,7 +111,8 @@ impl Checks<'_> {
     }
 }
 
-fn convert<'a>(
+/// Custom values by their definitions; those that are not defined or do not fit are refused.
+pub(super) fn convert<'a>(
     sent: &SentValues<'a>,
     definitions: &BTreeMap<String, Definition>,
     place: impl Fn() -> Place,

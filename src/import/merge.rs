@@ -118,7 +118,7 @@ fn merge_line<'a>(
 }
 
 /// Custom values afterwards, key by key; defaults and required ones count only for what is new.
-fn values<'a>(
+pub(super) fn values<'a>(
     sent: &Converted<'a>,
     stored: Option<&Values<'a>>,
     definitions: &BTreeMap<String, Definition>,

@@ -22,7 +22,7 @@ use crate::store;
 use crate::store::references::Versions;
 
 /// How often the whole is run when other transactions are in the way.
-const MAX_TRIES: u32 = 10;
+pub(super) const MAX_TRIES: u32 = 10;
 
 /// Work on fewer orders is done where it comes up: to make place for it takes longer.
 const FEW_ORDERS: usize = 20;

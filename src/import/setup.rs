@@ -19,23 +19,25 @@ pub(super) struct Setup {
     pub version: i64,
     /// Policies, touchpoints, regions, currencies, order statuses.
     pub references: References,
-    /// The fields of orders and lines.
+    /// The custom fields of orders and of all else.
     pub fields: Fields,
-    /// The fields of products and SKUs.
-    pub catalogue_fields: Vec<Definition>,
     /// Line statuses beside the built-in ones, by external id.
     pub line_statuses: HashMap<String, LineStatus>,
     /// Neighbours of orders that were found or made.
     pub neighbours: Neighbours,
 }
 
-/// The definitions that orders and their lines are checked by.
+/// The definitions that custom values are checked by.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     /// Of orders.
     pub order: BTreeMap<String, Definition>,
     /// Of lines.
     pub line: BTreeMap<String, Definition>,
+    /// Of products.
+    pub product: BTreeMap<String, Definition>,
+    /// Of SKUs.
+    pub sku: BTreeMap<String, Definition>,
 }
 
 impl Setup {
@@ -47,24 +49,26 @@ impl Setup {
             version,
             references,
             fields: Fields::default(),
-            catalogue_fields: Vec::new(),
             line_statuses: line_statuses.into_iter().map(|status| (status.external_id.clone(), status)).collect(),
             neighbours: Neighbours::default(),
         };
         for definition in store::definitions::read(conn, account_id).await? {
             let key = definition.external_id.clone();
-            match definition.entity_type {
-                EntityType::Order => drop(setup.fields.order.insert(key, definition)),
-                EntityType::LineOrder => drop(setup.fields.line.insert(key, definition)),
-                EntityType::Product | EntityType::Sku => setup.catalogue_fields.push(definition),
-            }
+            let fields = match definition.entity_type {
+                EntityType::Order => &mut setup.fields.order,
+                EntityType::LineOrder => &mut setup.fields.line,
+                EntityType::Product => &mut setup.fields.product,
+                EntityType::Sku => &mut setup.fields.sku,
+            };
+            fields.insert(key, definition);
         }
         Ok(setup)
     }
 
     /// All definitions.
     pub(super) fn definitions(&self) -> impl Iterator<Item = &Definition> {
-        self.fields.order.values().chain(self.fields.line.values()).chain(&self.catalogue_fields)
+        let Fields { order, line, product, sku } = &self.fields;
+        order.values().chain(line.values()).chain(product.values()).chain(sku.values())
     }
 }
 

@@ -6,12 +6,14 @@
 
 pub mod accounts;
 pub mod catalogue;
+pub mod categories;
 pub mod connect;
 pub mod copy;
 pub mod custom_values;
 pub mod definitions;
 pub mod deliveries;
 pub mod imports;
+pub mod items;
 pub mod ledger;
 pub mod looks;
 pub mod order_lines;

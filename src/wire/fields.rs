@@ -100,7 +100,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     }
 
     /// A text of at most so many characters: absent, empty, or a text.
-    fn limited(&self, key: &str, limit: usize) -> Result<Patch<Cow<'a, str>>, Rejection> {
+    pub(super) fn limited(&self, key: &str, limit: usize) -> Result<Patch<Cow<'a, str>>, Rejection> {
         match self.scalar(key, "a text")? {
             None => Ok(Patch::Keep),
             Some(text) if text.is_empty() => Ok(Patch::Clear),
@@ -160,7 +160,15 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is no boolean.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, Rejection> {
-        Ok(set(self.converted(key, EXPECTED_BOOL, scalars::boolean)?))
+        Ok(set(self.optional_flag(key)?))
+    }
+
+    /// A flag that may be without a value.
+    ///
+    /// # Errors
+    /// It is no boolean.
+    pub fn optional_flag(&self, key: &str) -> Result<Patch<bool>, Rejection> {
+        self.converted(key, EXPECTED_BOOL, scalars::boolean)
     }
 
     /// An amount of money.
@@ -184,7 +192,15 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is no time.
     pub fn time(&self, key: &str) -> Result<Option<OffsetDateTime>, Rejection> {
-        Ok(set(self.converted(key, EXPECTED_TIME, scalars::time)?))
+        Ok(set(self.optional_time(key)?))
+    }
+
+    /// A time that may be without a value.
+    ///
+    /// # Errors
+    /// It is no time.
+    pub fn optional_time(&self, key: &str) -> Result<Patch<OffsetDateTime>, Rejection> {
+        self.converted(key, EXPECTED_TIME, scalars::time)
     }
 
     /// A number of items; empty counts as absent.
@@ -192,8 +208,16 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is no integer from 0 to 2147483647.
     pub fn count(&self, key: &str) -> Result<Option<i32>, Rejection> {
+        Ok(set(self.optional_count(key)?))
+    }
+
+    /// A number of items that may be without a value.
+    ///
+    /// # Errors
+    /// See [`Fields::count`].
+    pub fn optional_count(&self, key: &str) -> Result<Patch<i32>, Rejection> {
         let count = |text: &str| scalars::integer(text).and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
-        Ok(set(self.converted(key, "an integer from 0 to 2147483647", count)?))
+        self.converted(key, "an integer from 0 to 2147483647", count)
     }
 
     /// The items of a list; `None` if it is absent.
@@ -223,6 +247,35 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is no list, has too many items, or one of them is no short text.
     pub fn keys(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
+        self.texts(key, things, limit, MAX_KEY_CHARS)
+    }
+
+    /// A list of 64-bit integers; empty texts are no items.
+    ///
+    /// # Errors
+    /// It is no list, has too many items, or one of them is no such integer.
+    pub fn integers(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<i64>>, Rejection> {
+        let Some(texts) = self.keys(key, things, limit)? else { return Ok(None) };
+        let list = Trail::Field(&self.trail, key);
+        let integer = |(index, text): (usize, &Cow<'_, str>)| {
+            let wrong =
+                || Rejection::new(Trail::Item(&list, index).place(), Problem::expected("a 64-bit integer", text));
+            scalars::integer(text).ok_or_else(wrong)
+        };
+        texts.iter().enumerate().map(integer).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// A list of texts of at most so many characters; empty ones are no items.
+    ///
+    /// # Errors
+    /// See [`Fields::keys`].
+    pub fn texts(
+        &self,
+        key: &str,
+        things: &'static str,
+        limit: usize,
+        max_chars: usize,
+    ) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
         let Some(items) = self.list(key)? else { return Ok(None) };
         let mut texts = Vec::with_capacity(items.len().min(limit));
         let mut sent = 0;
@@ -233,7 +286,7 @@ impl<'n, 'a> Fields<'n, 'a> {
                 Node::Text(text) if text.is_empty() => continue,
                 // An element that declares an empty list in a list of texts.
                 Node::List(items) if self.format == Format::Xml && items.is_empty() => continue,
-                Node::Text(Text::Good(text)) => match too_long(text, MAX_KEY_CHARS) {
+                Node::Text(Text::Good(text)) => match too_long(text, max_chars) {
                     None => {
                         if sent < limit {
                             texts.push(text.clone());

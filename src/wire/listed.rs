@@ -1,4 +1,4 @@
-//! Orders as lists show them (contract, section 6): each can be sent back to `orders/import`.
+//! Orders, products and SKUs as lists show them (contract, section 6): each can be sent back to the import of its kind.
 
 use std::borrow::Cow;
 
@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 
 use super::answer::{Object, Value};
 use crate::config::ListMoney;
+use crate::domain::catalogue::{Data, Datum, FIELDS, ItemType, Kind, ListedItem, REGIONAL_FIELDS, RegionalState};
 use crate::domain::custom_fields;
 use crate::domain::orders::{LineState, ListedOrder, Values};
 use crate::domain::rejection::MINOR;
@@ -79,4 +80,51 @@ fn line_object(line: LineState<'static>, currency: Cow<'static, str>, style: Lis
     object.push(("custom_fields", values(line.custom_fields)));
     object.push(("currency", Value::Text(currency)));
     object
+}
+
+/// A product or SKU.
+#[must_use]
+pub fn item(listed: ListedItem, kind: ItemType, style: ListMoney) -> Object<'static> {
+    let ListedItem { id, external_id, state, skus } = listed;
+    let mut object: Object<'static> = vec![
+        ("id", Value::Int(id)),
+        ("external_id", Value::Text(external_id.into())),
+        ("name", Value::Text(state.name.into())),
+    ];
+    add(&mut object, "product_external_id", state.product.map(|product| Value::Text(product.into())));
+    add_data(&mut object, &FIELDS, state.data, style);
+    object.push(("custom_fields", values(state.custom_fields)));
+    let regional = |regional: RegionalState| {
+        let mut object: Object<'static> = vec![("external_id", Value::Text(regional.region.into()))];
+        add_data(&mut object, &REGIONAL_FIELDS, regional.data, style);
+        object.push(("custom_fields", values(regional.custom_fields)));
+        object
+    };
+    let regions: Vec<_> = state.regional_data.into_iter().map(regional).collect();
+    add(&mut object, "regional_data", (!regions.is_empty()).then_some(Value::Objects(regions)));
+    if kind == ItemType::Product {
+        let skus = skus.into_iter().map(|sku| item(sku, ItemType::Sku, style)).collect();
+        object.push(("sku", Value::Objects(skus)));
+    }
+    if style == ListMoney::Minor {
+        object.push(("money", Value::Text(MINOR.into())));
+    }
+    object
+}
+
+/// Adds optional fields that have a value.
+fn add_data(object: &mut Object<'static>, fields: &[(&'static str, Kind)], mut data: Data, style: ListMoney) {
+    let texts = |texts: Vec<String>| Value::Texts(texts.into_iter().map(Cow::Owned).collect());
+    for (key, _) in fields {
+        let value = data.remove(key).map(|datum| match datum {
+            Datum::Text(text) => Value::Text(text.into()),
+            Datum::Amount(amount) => money(amount, style),
+            Datum::Count(count) => Value::Int(count.into()),
+            Datum::Time(time) => Value::Text(time_text(time).into()),
+            Datum::Flag(flag) => Value::Bool(flag),
+            Datum::Texts(all) => texts(all),
+            Datum::Integers(all) => Value::Ints(all),
+        });
+        add(object, key, value);
+    }
 }

@@ -130,7 +130,7 @@ fn root_word<T: Copy>(
 }
 
 /// Decodes a list of objects at the root.
-fn items<T>(
+pub(super) fn items<T>(
     document: &Document<'_>,
     name: &'static str,
     max_values: usize,

@@ -1,0 +1,290 @@
+//! Decides what products and SKUs are to be written. Pure, but for reading what is stored.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use sqlx::PgConnection;
+
+use super::catalogue_check::{Checked, Values};
+use super::merge;
+use super::report::Outcome;
+use super::setup::Setup;
+use crate::config::Limits;
+use crate::domain::catalogue::{Item, ItemState, ItemType, StoredItem};
+use crate::domain::place::Trail;
+use crate::domain::rejection::Rejection;
+use crate::store;
+
+/// Products and SKUs as they are stored.
+#[derive(Default)]
+pub(super) struct Stored {
+    products: HashMap<String, StoredItem>,
+    skus: HashMap<String, StoredItem>,
+    /// Products that were changed by others since they were first read, or whose SKUs were.
+    moved: HashSet<String>,
+}
+
+impl Stored {
+    /// Those that the items of a request are about, without a lock: products first, so that their revisions are no newer than
+    /// their SKUs.
+    pub(super) async fn read(conn: &mut PgConnection, account_id: i64, checked: &[Checked<'_>]) -> store::Result<Self> {
+        let (mut products, mut skus) = (BTreeSet::new(), BTreeSet::new());
+        for Checked { item, .. } in checked {
+            match &item.product {
+                None => products.insert(&*item.external_id),
+                Some(product) => skus.insert(&*item.external_id) | products.insert(&**product),
+            };
+            skus.extend(item.skus.iter().map(|sku| &*sku.external_id));
+        }
+        let (products, skus): (Vec<_>, Vec<_>) = (products.into_iter().collect(), skus.into_iter().collect());
+        Ok(Stored {
+            products: store::items::read(conn, account_id, ItemType::Product, &products).await?,
+            skus: store::items::read(conn, account_id, ItemType::Sku, &skus).await?,
+            moved: HashSet::new(),
+        })
+    }
+
+    pub(super) fn of(&self, kind: ItemType) -> &HashMap<String, StoredItem> {
+        match kind {
+            ItemType::Product => &self.products,
+            ItemType::Sku => &self.skus,
+        }
+    }
+
+    /// True for a product that nobody else has changed since it was first read, nor one of its SKUs.
+    pub(super) fn stayed(&self, id: &str) -> bool {
+        !self.moved.contains(id)
+    }
+
+    /// Locks what is to be changed, and reads it again; returns what is locked.
+    pub(super) async fn lock(
+        &mut self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        plan: &Plan,
+        products_to_forget: &BTreeSet<String>,
+    ) -> store::Result<HashSet<(ItemType, String)>> {
+        let mut locked = HashSet::new();
+        for kind in [ItemType::Product, ItemType::Sku] {
+            let stored = if kind == ItemType::Product { &mut self.products } else { &mut self.skus };
+            let mut keys: BTreeSet<&str> =
+                plan.after(kind).keys().map(String::as_str).filter(|id| stored.contains_key(*id)).collect();
+            if kind == ItemType::Product {
+                keys.extend(products_to_forget.iter().map(String::as_str));
+            }
+            let keys: Vec<&str> = keys.into_iter().collect();
+            let mut found = store::items::lock_and_read(conn, account_id, kind, &keys).await?;
+            for key in keys {
+                let now = found.remove(key);
+                let before = match now {
+                    Some(now) => stored.insert(key.to_owned(), now),
+                    None => stored.remove(key),
+                };
+                let now = stored.get(key);
+                if kind == ItemType::Product && before.map(|item| item.revision) != now.map(|item| item.revision) {
+                    self.moved.insert(key.to_owned());
+                }
+                locked.insert((kind, key.to_owned()));
+            }
+        }
+        Ok(locked)
+    }
+}
+
+/// What is to be written, and what is to be answered.
+#[derive(Default)]
+pub(super) struct Plan {
+    products: BTreeMap<String, ItemState>,
+    skus: BTreeMap<String, ItemState>,
+    /// Products that are not there, but SKUs name.
+    pub stubs: BTreeSet<String>,
+    /// What became of each item, by its slot.
+    pub outcomes: Vec<(usize, Outcome)>,
+    /// The internal id of each accepted item that has one, by its slot; and whether it is new.
+    pub ids: Vec<(usize, i64, bool)>,
+    /// The accepted items without an internal id.
+    numberless: Vec<(usize, String)>,
+    /// Products that share a SKU within the request.
+    sharing: BTreeSet<String>,
+    kind: Option<ItemType>,
+}
+
+impl Plan {
+    /// What is to be written.
+    pub(super) fn after(&self, kind: ItemType) -> &BTreeMap<String, ItemState> {
+        match kind {
+            ItemType::Product => &self.products,
+            ItemType::Sku => &self.skus,
+        }
+    }
+
+    pub(super) fn changes_anything(&self) -> bool {
+        !self.products.is_empty() || !self.skus.is_empty()
+    }
+
+    /// The slots of the items that were refused.
+    pub(super) fn failed(&self) -> impl Iterator<Item = usize> {
+        let failed = |(slot, outcome): &(usize, Outcome)| matches!(outcome, Outcome::Failed(_)).then_some(*slot);
+        self.outcomes.iter().filter_map(failed)
+    }
+
+    pub(super) fn any_failed(&self) -> bool {
+        self.failed().next().is_some()
+    }
+
+    /// The products that are no longer what their own text says, since a SKU of theirs changes, comes or goes by itself.
+    pub(super) fn products_to_forget(&self, stored: &Stored) -> BTreeSet<String> {
+        let mut products = self.sharing.clone();
+        for (id, after) in &self.skus {
+            let before = stored.skus.get(id).and_then(|sku| sku.product.as_ref());
+            let leaves = before.filter(|before| Some(*before) != after.product.as_ref());
+            products.extend(leaves.cloned());
+            if self.kind == Some(ItemType::Sku) {
+                products.extend(before.cloned());
+                products.extend(after.product.clone());
+            }
+        }
+        products
+    }
+
+    /// True if all that is to be replaced is locked.
+    pub(super) fn is_covered_by(&self, locked: &HashSet<(ItemType, String)>, stored: &Stored) -> bool {
+        [ItemType::Product, ItemType::Sku].into_iter().all(|kind| {
+            let mut replaced = self.after(kind).keys().filter(|id| stored.of(kind).contains_key(*id));
+            replaced.all(|id| locked.contains(&(kind, id.clone())))
+        })
+    }
+
+    /// Notes the internal ids of items that were inserted.
+    pub(super) fn number(&mut self, inserted: &HashMap<String, i64>) {
+        let number = |(slot, id): (usize, String)| Some((slot, *inserted.get(&id)?, true));
+        self.ids.extend(std::mem::take(&mut self.numberless).into_iter().filter_map(number));
+    }
+
+    /// What reads like this before an item of the request is applied.
+    fn before<'s>(&'s self, stored: &'s Stored, kind: ItemType, id: &str) -> Option<&'s ItemState> {
+        self.after(kind).get(id).or_else(|| stored.of(kind).get(id)?.state.as_ref())
+    }
+
+    /// Notes what an item reads like afterwards.
+    fn set(&mut self, stored: &Stored, kind: ItemType, id: &str, after: ItemState) {
+        let is_stored = stored.of(kind).get(id).and_then(|item| item.state.as_ref()) == Some(&after);
+        if is_stored {
+            self.states(kind).remove(id);
+        } else {
+            self.note(kind, id, after);
+        }
+    }
+
+    /// Notes that an item is to be written.
+    fn note(&mut self, kind: ItemType, id: &str, after: ItemState) {
+        self.states(kind).insert(id.to_owned(), after);
+    }
+
+    fn states(&mut self, kind: ItemType) -> &mut BTreeMap<String, ItemState> {
+        match kind {
+            ItemType::Product => &mut self.products,
+            ItemType::Sku => &mut self.skus,
+        }
+    }
+}
+
+/// Decides each item in turn, as if they came one by one.
+pub(super) fn plan(checked: &[Checked<'_>], stored: &Stored, setup: &Setup, limits: &Limits) -> Plan {
+    let mut plan = Plan::default();
+    let mut owners: HashMap<&str, &str> = HashMap::new();
+    for item in checked {
+        let (id, kind) = (&*item.item.external_id, kind(&item.item));
+        plan.kind = Some(kind);
+        let outcome = apply(&mut plan, item, stored, setup, limits);
+        if outcome.is_ok() {
+            match stored.of(kind).get(id) {
+                Some(stored) => plan.ids.push((item.slot, stored.id, false)),
+                None => plan.numberless.push((item.slot, id.to_owned())),
+            }
+            for sku in &item.item.skus {
+                if let Some(other) = owners.insert(&sku.external_id, id).filter(|other| *other != id) {
+                    plan.sharing.extend([other.to_owned(), id.to_owned()]);
+                }
+            }
+            if let Some(product) = &item.item.product
+                && !stored.products.contains_key(&**product)
+            {
+                plan.stubs.insert(product.to_string());
+            }
+        }
+        let outcome = outcome.unwrap_or_else(|rejection| Outcome::Failed(Box::new(rejection)));
+        plan.outcomes.push((item.slot, outcome));
+    }
+    plan
+}
+
+fn kind(item: &Item<'_>) -> ItemType {
+    if item.product.is_none() { ItemType::Product } else { ItemType::Sku }
+}
+
+/// Applies one item as if it came alone; nothing changes if it is refused.
+fn apply(
+    plan: &mut Plan,
+    checked: &Checked<'_>,
+    stored: &Stored,
+    setup: &Setup,
+    limits: &Limits,
+) -> Result<Outcome, Rejection> {
+    let data = Trail::Field(&Trail::Root, "data");
+    let place = Trail::Item(&data, checked.slot);
+    let list = Trail::Field(&place, "sku");
+    let item = &checked.item;
+    let before = plan.before(stored, kind(item), &item.external_id);
+    let after = merged(item, &checked.values, before, setup, limits, &place)?;
+    let is_new = before.is_none();
+    let mut changes = before != Some(&after);
+    let mut skus = Vec::with_capacity(item.skus.len());
+    for (number, (sku, values)) in item.skus.iter().zip(&checked.sku_values).enumerate() {
+        let before = plan.before(stored, ItemType::Sku, &sku.external_id);
+        let after = merged(sku, values, before, setup, limits, &Trail::Item(&list, number))?;
+        changes |= before != Some(&after);
+        skus.push((sku, after));
+    }
+    plan.set(stored, kind(item), &item.external_id, after.clone());
+    for (sku, after) in skus {
+        plan.set(stored, ItemType::Sku, &sku.external_id, after);
+    }
+    if changes {
+        // Its revision counts the changes of its SKUs, too.
+        plan.note(kind(item), &item.external_id, after);
+    }
+    Ok(match (is_new, changes) {
+        (true, _) => Outcome::Created,
+        (_, true) => Outcome::Updated,
+        _ => Outcome::Unchanged,
+    })
+}
+
+/// What an item reads like after it was sent (contract, section 3, upsert rules).
+fn merged(
+    item: &Item<'_>,
+    values: &Values<'_>,
+    before: Option<&ItemState>,
+    setup: &Setup,
+    limits: &Limits,
+    place: &Trail<'_>,
+) -> Result<ItemState, Rejection> {
+    let fields = if item.product.is_none() { &setup.fields.product } else { &setup.fields.sku };
+    let custom = merge::values(&values.custom, before.map(|before| &before.custom_fields), fields, limits, place)?;
+    let mut data = before.map(|before| before.data.clone()).unwrap_or_default();
+    for (key, datum) in &item.data {
+        match datum {
+            Some(datum) => data.insert(*key, datum.clone()),
+            None => data.remove(key),
+        };
+    }
+    let stored_regions = || before.map(|before| before.regional_data.clone()).unwrap_or_default();
+    Ok(ItemState {
+        name: item.name.clone().into_owned(),
+        product: item.product.as_ref().map(|product| product.clone().into_owned()),
+        data,
+        custom_fields: custom.into_iter().map(|(key, value)| (Cow::Owned(key.into_owned()), value)).collect(),
+        regional_data: values.regional_data.clone().unwrap_or_else(stored_regions),
+    })
+}

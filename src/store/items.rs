@@ -1,0 +1,569 @@
+//! Products and SKUs in full. The two tables read alike, so that one statement serves both: `kind` chooses the table.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rust_decimal::Decimal;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value as Json, json};
+use sqlx::PgConnection;
+
+use super::orders::{Digest, Page};
+use super::{Error, Result, SET, custom_values};
+use crate::domain::catalogue::{
+    Data, Datum, FIELDS, ItemState, ItemType, Kind, ListedItem, REGIONAL_FIELDS, RegionalState, StoredItem,
+};
+use crate::domain::scalars;
+use crate::domain::scalars::time_text;
+
+/// A row as it is read.
+struct Row {
+    id: i64,
+    revision: i64,
+    external_id: String,
+    stub: bool,
+    name: Option<String>,
+    product: Option<String>,
+    content: String,
+}
+
+impl Row {
+    fn stored(self) -> Result<(String, StoredItem)> {
+        let Row { id, revision, external_id, stub, name, product, content } = self;
+        let state = if stub { None } else { Some(state(name, product.clone(), &content)?) };
+        Ok((external_id, StoredItem { id, revision, state, product }))
+    }
+
+    fn listed(self) -> Result<ListedItem> {
+        let Row { id, external_id, name, product, content, .. } = self;
+        Ok(ListedItem { id, external_id, state: state(name, product, &content)?, skus: Vec::new() })
+    }
+}
+
+fn corrupt(what: impl std::fmt::Display) -> Error {
+    Error::Corrupt { table: "products or skus", column: "content", what: format!("{what}") }
+}
+
+fn state(name: Option<String>, product: Option<String>, content: &str) -> Result<ItemState> {
+    let content: BTreeMap<String, &RawValue> = serde_json::from_str(content).map_err(corrupt)?;
+    let regions: Vec<BTreeMap<String, &RawValue>> = match content.get(REGIONAL_DATA) {
+        Some(regions) => serde_json::from_str(regions.get()).map_err(corrupt)?,
+        None => Vec::new(),
+    };
+    let regional = |content: BTreeMap<String, &RawValue>| {
+        let region = content.get("external_id").ok_or_else(|| corrupt("a region without an id"))?;
+        Ok(RegionalState {
+            region: serde_json::from_str(region.get()).map_err(corrupt)?,
+            data: data(&REGIONAL_FIELDS, &content)?,
+            custom_fields: custom(&content)?,
+        })
+    };
+    Ok(ItemState {
+        name: name.ok_or_else(|| corrupt("no name"))?,
+        product,
+        data: data(&FIELDS, &content)?,
+        custom_fields: custom(&content)?,
+        regional_data: regions.into_iter().map(regional).collect::<Result<_>>()?,
+    })
+}
+
+const REGIONAL_DATA: &str = "regional_data";
+const CUSTOM_FIELDS: &str = "custom_fields";
+
+fn custom(content: &BTreeMap<String, &RawValue>) -> Result<crate::domain::orders::Values<'static>> {
+    content.get(CUSTOM_FIELDS).map_or_else(|| Ok(BTreeMap::new()), |raw| custom_values::values("items", raw.get()))
+}
+
+fn data(fields: &[(&'static str, Kind)], content: &BTreeMap<String, &RawValue>) -> Result<Data> {
+    let mut data = Data::new();
+    for (key, kind) in fields {
+        if let Some(raw) = content.get(*key) {
+            data.insert(*key, datum(*kind, raw.get()).ok_or_else(|| corrupt(format!("{key}: {raw}")))?);
+        }
+    }
+    Ok(data)
+}
+
+fn datum(kind: Kind, json: &str) -> Option<Datum> {
+    let text = || serde_json::from_str::<String>(json).ok();
+    Some(match kind {
+        Kind::Amount => Datum::Amount(Decimal::from_str_exact(&text()?).ok()?.normalize()),
+        Kind::Currency | Kind::Text(_) => Datum::Text(text()?),
+        Kind::Count => Datum::Count(serde_json::from_str(json).ok()?),
+        Kind::Time => Datum::Time(scalars::time(&text()?)?),
+        Kind::Flag => Datum::Flag(serde_json::from_str(json).ok()?),
+        Kind::Tags | Kind::Texts(_) | Kind::Categories => Datum::Texts(serde_json::from_str(json).ok()?),
+        Kind::Integers => Datum::Integers(serde_json::from_str(json).ok()?),
+    })
+}
+
+/// What a state's column `content` holds.
+fn content(state: &ItemState) -> Json {
+    let mut content = object(&state.data, &state.custom_fields);
+    if !state.regional_data.is_empty() {
+        let region = |regional: &RegionalState| {
+            let mut region = object(&regional.data, &regional.custom_fields);
+            region.insert("external_id".to_owned(), json!(regional.region));
+            Json::Object(region)
+        };
+        content.insert(REGIONAL_DATA.to_owned(), state.regional_data.iter().map(region).collect());
+    }
+    Json::Object(content)
+}
+
+fn object(data: &Data, custom: &crate::domain::orders::Values<'_>) -> Map<String, Json> {
+    let value = |datum: &Datum| match datum {
+        Datum::Text(text) => json!(text),
+        Datum::Amount(amount) => json!(amount.to_string()),
+        Datum::Count(count) => json!(count),
+        Datum::Time(time) => json!(time_text(*time)),
+        Datum::Flag(flag) => json!(flag),
+        Datum::Texts(texts) => json!(texts),
+        Datum::Integers(integers) => json!(integers),
+    };
+    let mut object: Map<_, _> = data.iter().map(|(key, datum)| ((*key).to_owned(), value(datum))).collect();
+    if !custom.is_empty() {
+        object.insert(CUSTOM_FIELDS.to_owned(), custom_values::object(custom));
+    }
+    object
+}
+
+/// Those of some products or SKUs that are stored, by external id; without a lock.
+///
+/// # Errors
+/// The database failed, or holds what cannot be; so for all functions here.
+pub async fn read(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    external_ids: &[&str],
+) -> Result<HashMap<String, StoredItem>> {
+    let mut items = HashMap::with_capacity(external_ids.len());
+    for external_ids in external_ids.chunks(SET) {
+        let rows = sqlx::query_as!(
+            Row,
+            "-- items.read
+            select i.id as \"id!\", i.revision as \"revision!\", i.external_id as \"external_id!\", i.stub as \"stub!\", i.name, i.product,
+                i.content as \"content!\"
+            from unnest($3::text[]) as k (external_id)
+            join lateral (
+                select id, revision, external_id, stub, name, null as product, content::text from products
+                where $2 and account_id = $1 and external_id = k.external_id
+                union all
+                select id, revision, external_id, stub, name, product, content::text from skus
+                where not $2 and account_id = $1 and external_id = k.external_id
+                offset 0
+            ) i on true",
+            account_id,
+            kind == ItemType::Product,
+            external_ids as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in rows {
+            items.extend([row.stored()?]);
+        }
+    }
+    Ok(items)
+}
+
+/// Locks those of some products or SKUs that are stored, in the order of their keys, which are sorted; and reads them.
+///
+/// # Errors
+/// See [`read`].
+pub async fn lock_and_read(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    external_ids: &[&str],
+) -> Result<HashMap<String, StoredItem>> {
+    let mut items = HashMap::with_capacity(external_ids.len());
+    for external_ids in external_ids.chunks(SET) {
+        let rows = sqlx::query_as!(
+            Row,
+            "-- items.lock_and_read
+            select i.id as \"id!\", i.revision as \"revision!\", i.external_id as \"external_id!\", i.stub as \"stub!\", i.name, i.product,
+                i.content as \"content!\"
+            from unnest($3::text[]) with ordinality as k (external_id, place)
+            join lateral (
+                select p.* from (
+                    select id, revision, external_id, stub, name, null as product, content::text from products
+                    where $2 and account_id = $1 and external_id = k.external_id for no key update offset 0
+                ) p
+                union all
+                select s.* from (
+                    select id, revision, external_id, stub, name, product, content::text from skus
+                    where not $2 and account_id = $1 and external_id = k.external_id for no key update offset 0
+                ) s
+                offset 0
+            ) i on true
+            order by k.place",
+            account_id,
+            kind == ItemType::Product,
+            external_ids as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in rows {
+            items.extend([row.stored()?]);
+        }
+    }
+    Ok(items)
+}
+
+/// The internal ids of those products or SKUs whose text is known, by external id.
+///
+/// # Errors
+/// See [`read`].
+pub async fn known(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    texts: &[(&str, Digest)],
+) -> Result<HashMap<String, i64>> {
+    let mut known = HashMap::with_capacity(texts.len());
+    for texts in texts.chunks(SET) {
+        let external_ids: Vec<&str> = texts.iter().map(|(id, _)| *id).collect();
+        let digests: Vec<&[u8]> = texts.iter().map(|(_, digest)| digest.as_slice()).collect();
+        let rows = sqlx::query!(
+            "-- items.known
+            select i.id as \"id!\", k.external_id as \"external_id!\"
+            from unnest($3::text[], $4::bytea[]) as k (external_id, digest)
+            join lateral (
+                select id, sent_digest from products where $2 and account_id = $1 and external_id = k.external_id
+                union all
+                select id, sent_digest from skus where not $2 and account_id = $1 and external_id = k.external_id
+                offset 0
+            ) i on i.sent_digest = k.digest",
+            account_id,
+            kind == ItemType::Product,
+            &external_ids as &[&str],
+            &digests as &[&[u8]],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        known.extend(rows.into_iter().map(|row| (row.external_id, row.id)));
+    }
+    Ok(known)
+}
+
+/// A product or SKU on its way to the database.
+#[derive(Debug, Clone, Copy)]
+pub struct NewItem<'s> {
+    /// The business key.
+    pub external_id: &'s str,
+    /// What can be read; `None` makes a stub.
+    pub state: Option<&'s ItemState>,
+    /// By what its text is known, if it is.
+    pub sent_digest: Option<&'s Digest>,
+}
+
+/// Products or SKUs, as columns.
+#[derive(Default)]
+struct Columns<'s> {
+    external_ids: Vec<&'s str>,
+    stubs: Vec<bool>,
+    names: Vec<Option<&'s str>>,
+    products: Vec<Option<&'s str>>,
+    contents: Vec<Json>,
+    sent_digests: Vec<Option<&'s [u8]>>,
+}
+
+impl<'s> Columns<'s> {
+    fn of(items: &[NewItem<'s>]) -> Self {
+        let mut columns = Columns::default();
+        for NewItem { external_id, state, sent_digest } in items {
+            columns.external_ids.push(external_id);
+            columns.stubs.push(state.is_none());
+            columns.names.push(state.map(|state| &*state.name));
+            columns.products.push(state.and_then(|state| state.product.as_deref()));
+            columns.contents.push(state.map_or_else(|| json!({}), content));
+            columns.sent_digests.push(sent_digest.map(Digest::as_slice));
+        }
+        columns
+    }
+}
+
+/// Inserts those products or SKUs that are not there, sorted by key, each key once; returns their internal ids.
+///
+/// # Errors
+/// See [`read`].
+pub async fn insert(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    items: &[NewItem<'_>],
+) -> Result<HashMap<String, i64>> {
+    let mut inserted = HashMap::with_capacity(items.len());
+    for items in items.chunks(SET) {
+        let columns = Columns::of(items);
+        let rows = sqlx::query!(
+            "-- items.insert
+            with k as materialized (
+                select * from unnest($3::text[], $4::bool[], $5::text[], $6::text[], $7::jsonb[], $8::bytea[])
+                    with ordinality as k (external_id, stub, name, product, content, sent_digest, place)
+            ), p as (
+                insert into products (account_id, external_id, stub, name, content, sent_digest)
+                select $1, external_id, stub, name, content, sent_digest from k where $2 order by place
+                on conflict (account_id, external_id) do nothing returning id, external_id
+            ), s as (
+                insert into skus (account_id, external_id, stub, name, product, content, sent_digest)
+                select $1, external_id, stub, name, product, content, sent_digest from k where not $2 order by place
+                on conflict (account_id, external_id) do nothing returning id, external_id
+            )
+            select id as \"id!\", external_id as \"external_id!\" from p union all select id, external_id from s",
+            account_id,
+            kind == ItemType::Product,
+            &columns.external_ids as &[&str],
+            &columns.stubs,
+            &columns.names as &[Option<&str>],
+            &columns.products as &[Option<&str>],
+            &columns.contents,
+            &columns.sent_digests as &[Option<&[u8]>],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        inserted.extend(rows.into_iter().map(|row| (row.external_id, row.id)));
+    }
+    Ok(inserted)
+}
+
+/// Replaces products or SKUs that the transaction has locked.
+///
+/// # Errors
+/// See [`read`].
+pub async fn update(conn: &mut PgConnection, account_id: i64, kind: ItemType, items: &[NewItem<'_>]) -> Result<()> {
+    for items in items.chunks(SET) {
+        let columns = Columns::of(items);
+        // Inserts that always meet their rows: no join that could be planned badly.
+        sqlx::query!(
+            "-- items.update
+            with k as materialized (
+                select * from unnest($3::text[], $4::bool[], $5::text[], $6::text[], $7::jsonb[], $8::bytea[])
+                    as k (external_id, stub, name, product, content, sent_digest)
+            ), p as (
+                insert into products (account_id, external_id, stub, name, content, sent_digest)
+                select $1, external_id, stub, name, content, sent_digest from k where $2
+                on conflict (account_id, external_id) do update set stub = excluded.stub, name = excluded.name,
+                    content = excluded.content, sent_digest = excluded.sent_digest, revision = products.revision + 1
+            )
+            insert into skus (account_id, external_id, stub, name, product, content, sent_digest)
+            select $1, external_id, stub, name, product, content, sent_digest from k where not $2
+            on conflict (account_id, external_id) do update set stub = excluded.stub, name = excluded.name,
+                product = excluded.product, content = excluded.content, sent_digest = excluded.sent_digest,
+                revision = skus.revision + 1",
+            account_id,
+            kind == ItemType::Product,
+            &columns.external_ids as &[&str],
+            &columns.stubs,
+            &columns.names as &[Option<&str>],
+            &columns.products as &[Option<&str>],
+            &columns.contents,
+            &columns.sent_digests as &[Option<&[u8]>],
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Renews the digests of products or SKUs that were found as they were sent, unless another request is at them. It waits
+/// for no lock.
+///
+/// # Errors
+/// See [`read`].
+pub async fn renew_digests(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    texts: &[(&str, i64, Digest)],
+) -> Result<()> {
+    for texts in texts.chunks(SET) {
+        let external_ids: Vec<&str> = texts.iter().map(|(id, ..)| *id).collect();
+        let revisions: Vec<i64> = texts.iter().map(|(_, revision, _)| *revision).collect();
+        let digests: Vec<&[u8]> = texts.iter().map(|(.., digest)| digest.as_slice()).collect();
+        sqlx::query!(
+            "-- items.renew_digests
+            with p as (
+                update products p set sent_digest = k.digest
+                from (
+                    select p.tid, k.digest from unnest($3::text[], $4::bytea[], $5::bigint[]) as k (external_id, digest, revision)
+                    join lateral (select p.ctid as tid from products p where $2 and p.account_id = $1
+                        and p.external_id = k.external_id and p.revision = k.revision and p.sent_digest is distinct from k.digest
+                        for no key update skip locked offset 0) p on true
+                    offset 0
+                ) k
+                where p.account_id = $1 and p.ctid = k.tid
+            )
+            update skus s set sent_digest = k.digest
+            from (
+                select s.tid, k.digest from unnest($3::text[], $4::bytea[], $5::bigint[]) as k (external_id, digest, revision)
+                join lateral (select s.ctid as tid from skus s where not $2 and s.account_id = $1
+                    and s.external_id = k.external_id and s.revision = k.revision and s.sent_digest is distinct from k.digest
+                    for no key update skip locked offset 0) s on true
+                offset 0
+            ) k
+            where s.account_id = $1 and s.ctid = k.tid",
+            account_id,
+            kind == ItemType::Product,
+            &external_ids as &[&str],
+            &digests as &[&[u8]],
+            &revisions,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Forgets by what texts products are known which the transaction has locked.
+///
+/// # Errors
+/// See [`read`].
+pub async fn clear_digests(conn: &mut PgConnection, account_id: i64, products: &[&str]) -> Result<()> {
+    for products in products.chunks(SET) {
+        sqlx::query!(
+            "-- products.clear_digests
+            update products set sent_digest = null, revision = revision + 1 where account_id = $1 and external_id = any($2)",
+            account_id,
+            products as &[&str],
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The imported products or SKUs of an account behind one, oldest first; products with their SKUs. Stubs are left out.
+///
+/// # Errors
+/// See [`read`].
+pub async fn page(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    after: i64,
+    limit: i64,
+) -> Result<Page<ListedItem>> {
+    // One more tells whether this is the last page.
+    let rows = sqlx::query_as!(
+        Row,
+        "-- items.page
+        select id as \"id!\", revision as \"revision!\", external_id as \"external_id!\", stub as \"stub!\", name, product, content as \"content!\" from (
+            select * from (
+                select id, revision, external_id, stub, name, null as product, content::text from products
+                where $2 and account_id = $1 and id > $3 and not stub order by id limit $4
+            ) p
+            union all
+            select * from (
+                select id, revision, external_id, stub, name, product, content::text from skus
+                where not $2 and account_id = $1 and id > $3 and not stub order by id limit $4
+            ) s
+        ) i order by id",
+        account_id,
+        kind == ItemType::Product,
+        after,
+        limit + 1,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut items = rows.into_iter().map(Row::listed).collect::<Result<Vec<_>>>()?;
+    let more = i64::try_from(items.len()).is_ok_and(|found| found > limit);
+    if more {
+        items.pop();
+    }
+    let last = items.last().map(|item| item.id).filter(|_| more);
+    if kind == ItemType::Product {
+        let products: Vec<&str> = items.iter().map(|item| &*item.external_id).collect();
+        let mut skus = skus_of(conn, account_id, &products).await?;
+        for item in &mut items {
+            item.skus = skus.remove(&item.external_id).unwrap_or_default();
+        }
+    }
+    Ok(Page { items, last })
+}
+
+async fn skus_of(
+    conn: &mut PgConnection,
+    account_id: i64,
+    products: &[&str],
+) -> Result<HashMap<String, Vec<ListedItem>>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "-- skus.of_products
+        select id, revision, external_id, stub, name, product, content::text as \"content!\" from skus
+        where account_id = $1 and product = any($2) and not stub order by id",
+        account_id,
+        products as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut skus: HashMap<String, Vec<ListedItem>> = HashMap::new();
+    for row in rows {
+        let product = row.product.clone().unwrap_or_default();
+        skus.entry(product).or_default().push(row.listed()?);
+    }
+    Ok(skus)
+}
+
+/// Deletes products or SKUs by their ids, and the SKUs of products that go; returns how many of the kind went. The account's
+/// row is locked, which keeps other deletions away.
+///
+/// # Errors
+/// See [`read`].
+pub async fn delete(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    ids: &[i64],
+    external_ids: &[String],
+) -> Result<u64> {
+    // In the order in which imports lock them, too.
+    let keys = sqlx::query_scalar!(
+        "-- items.lock_to_delete
+        select i.external_id as \"external_id!\" from (
+            select p.external_id from (
+                select external_id from products
+                where $2 and account_id = $1 and (id = any($3) or external_id = any($4)) order by external_id for update
+            ) p
+            union all
+            select s.external_id from (
+                select external_id from skus
+                where not $2 and account_id = $1 and (id = any($3) or external_id = any($4)) order by external_id for update
+            ) s
+        ) i",
+        account_id,
+        kind == ItemType::Product,
+        ids,
+        external_ids,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    if kind == ItemType::Product {
+        sqlx::query!(
+            "-- products.delete\ndelete from products where account_id = $1 and external_id = any($2)",
+            account_id,
+            &keys
+        )
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query!(
+            "-- skus.delete_of\ndelete from skus where account_id = $1 and product = any($2)",
+            account_id,
+            &keys
+        )
+        .execute(&mut *conn)
+        .await?;
+    } else {
+        sqlx::query!(
+            "-- skus.delete\ndelete from skus where account_id = $1 and external_id = any($2)",
+            account_id,
+            &keys
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(keys.len() as u64)
+}
