@@ -52,7 +52,7 @@ pub struct Sent<'a> {
 }
 
 /// An order of a request, good or not.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decoded<'a> {
     /// The external id as the answer names it: empty if it is missing or unusable.
     pub external_id: Cow<'a, str>,

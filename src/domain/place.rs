@@ -26,6 +26,20 @@ impl Place {
         Place(vec![Step::Field(list.to_owned()), Step::Item(index)])
     }
 
+    /// The place of what stands in the only order of a request, which stands in `data`, or beside it where `outside` says so.
+    #[must_use]
+    pub fn of_only_order(self, outside: impl Fn(&str) -> bool) -> Self {
+        let inside = |step: &Step| matches!(step, Step::Field(key) if key == "data") || matches!(step, Step::Item(_));
+        let rest: Vec<Step> = match self.0.iter().position(|step| !inside(step)) {
+            Some(first) => self.0[first..].to_vec(),
+            None => Vec::new(),
+        };
+        match rest.first() {
+            Some(Step::Field(key)) if outside(key) => Place(rest),
+            _ => Place(std::iter::once(Step::Field("data".to_owned())).chain(rest).collect()),
+        }
+    }
+
     /// The field of that key, inside this place.
     #[must_use]
     pub fn field(mut self, key: &str) -> Self {

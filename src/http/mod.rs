@@ -12,6 +12,7 @@ mod layers;
 mod log;
 mod market;
 mod orders;
+mod preorder;
 mod reply;
 pub mod serve;
 
@@ -134,6 +135,8 @@ fn router(app: &App) -> Router {
         .route("/api/v1.1/market/orders/get_status", market::route(Call::GetStatus))
         .route("/api/v1.1/market/orders/update_order_line_status", market::route(Call::UpdateLineStatus))
         .route("/api/v1.1/market/orders/delete", market::route(Call::DeleteOrder))
+        .route("/api/v1.1/market/orders/preorder", preorder::route(false))
+        .route("/api/v1.1/market/orders/preorder_commit", preorder::route(true))
         .route("/api/v1.1/market/products/import", catalogue::import(ItemType::Product))
         .route("/api/v1.1/market/products/list", market::route(Call::ListItems(ItemType::Product)))
         .route("/api/v1.1/market/products/delete", market::route(Call::DeleteItems(ItemType::Product)))

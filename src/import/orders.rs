@@ -59,7 +59,7 @@ pub struct Import<'r, 'a> {
     /// The orders, not yet decoded.
     pub orders: &'r [Sent<'a>],
     /// How they came.
-    pub posted: Posted<'r>,
+    pub posted: Posted<'r, 'a>,
     /// The one 'now' of the request.
     pub now: OffsetDateTime,
     /// The request's token, which no text repeats.
@@ -71,12 +71,19 @@ pub type Decode = for<'t> fn(usize, &'t str, &Limits) -> Decoded<'t>;
 
 /// How orders came.
 #[derive(Clone, Copy)]
-pub enum Posted<'r> {
+pub enum Posted<'r, 'a> {
     /// In one request.
     Together {
         /// Decodes them.
         decode: Decode,
         /// Their events are written.
+        announce: bool,
+    },
+    /// One, which is decoded already.
+    Decoded {
+        /// The order.
+        order: &'r Decoded<'a>,
+        /// Its events are written.
         announce: bool,
     },
     /// Each in a request of its own.
@@ -100,6 +107,7 @@ impl<'a> Import<'_, 'a> {
         let text = self.orders[order].text;
         match self.posted {
             Posted::Together { decode, .. } => decode(order, text, limits),
+            Posted::Decoded { order, .. } => order.clone(),
             Posted::Singly(each) => (each[order].decode)(0, text, limits),
         }
     }
@@ -107,7 +115,7 @@ impl<'a> Import<'_, 'a> {
     /// The place of an order in its request, and whether its events are written.
     pub(super) fn place(&self, order: usize) -> (usize, bool) {
         match self.posted {
-            Posted::Together { announce, .. } => (order, announce),
+            Posted::Together { announce, .. } | Posted::Decoded { announce, .. } => (order, announce),
             Posted::Singly(each) => (0, each[order].announce),
         }
     }

@@ -49,7 +49,9 @@ fn all(request: &Import<'_, '_>, silent: &[usize], items: &[Item<'_>]) -> Vec<Ne
         record(request.now, token_id, announce, silent[first..last].iter().map(|slot| &items[*slot]), &items[slots])
     };
     match request.posted {
-        Posted::Together { announce, .. } => vec![record(request.token_id, announce, 0..items.len())],
+        Posted::Together { announce, .. } | Posted::Decoded { announce, .. } => {
+            vec![record(request.token_id, announce, 0..items.len())]
+        }
         Posted::Singly(each) => {
             (0..).zip(each).map(|(slot, one)| record(one.token_id, one.announce, slot..slot + 1)).collect()
         }

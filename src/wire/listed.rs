@@ -13,7 +13,7 @@ use crate::domain::rejection::MINOR;
 use crate::domain::scalars::time_text;
 
 /// Adds a field that may be without a value.
-fn add<'a>(object: &mut Object<'a>, key: &'static str, value: Option<Value<'a>>) {
+pub(super) fn add<'a>(object: &mut Object<'a>, key: &'static str, value: Option<Value<'a>>) {
     object.extend(value.map(|value| (key, value)));
 }
 

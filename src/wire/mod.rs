@@ -15,5 +15,6 @@ pub mod listed;
 pub mod market;
 pub mod node;
 pub mod orders_import;
+pub mod preorder;
 mod xml;
 mod xml_events;

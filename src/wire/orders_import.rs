@@ -278,7 +278,7 @@ pub(super) fn refuse_minor(fields: &Fields<'_, '_>) -> Result<(), Rejection> {
     }
 }
 
-fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
+pub(super) fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
     refuse_minor(fields)?;
     let external_id = fields.required_key("external_id")?;
     let customer = customer(fields)?;
@@ -407,7 +407,7 @@ const MATCHING: [(&str, Matching); 11] = [
     ("email_phone_sub", Matching::EmailPhoneSub),
 ];
 
-const KEY_FIELDS: [&str; 7] =
+pub(super) const KEY_FIELDS: [&str; 7] =
     ["email", "phone", "profile_id", "provider", "subscription_id", "field_name", "field_value"];
 
 fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Customer<'a>, Rejection> {

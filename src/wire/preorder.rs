@@ -1,0 +1,109 @@
+//! The schema of `orders/preorder` and `orders/preorder_commit` (contract, section 6): one order, whose customer and key stand
+//! at the root and everything else in `data`.
+
+use super::answer::{Object, Value};
+use super::document::{Document, Wanted};
+use super::fields::{Fields, set};
+use super::listed::{add, money};
+use super::node::{Entry, Node, Object as Tree, Text};
+use super::orders_import::{KEY_FIELDS, order_fields, readable};
+use crate::config::{Limits, ListMoney};
+use crate::domain::Patch;
+use crate::domain::batch::Decoded;
+use crate::domain::orders::{Line, Order};
+use crate::domain::place::Trail;
+use crate::domain::rejection::{Problem, Rejection};
+
+/// The fields of an order that stand at the root, those of the customer's keys aside.
+const ROOT: [&str; 3] = ["external_id", "matching", "profile"];
+
+/// The fields of the root that the calls read.
+#[must_use]
+pub fn wanted() -> Vec<Wanted> {
+    let names = ["token", "format", "data", "skip_triggers"].into_iter().chain(ROOT).chain(KEY_FIELDS);
+    names.map(|name| Wanted { name, max_items: 0, key: None }).collect()
+}
+
+/// There is one order.
+#[must_use]
+pub fn too_many(_: &Document<'_>, _: &Limits) -> Option<Rejection> {
+    None
+}
+
+/// Decodes the order; and whether its events are skipped.
+///
+/// # Errors
+/// The first field that is wrong, as far as it stands outside of the order.
+pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a>, bool), Rejection> {
+    let max_values = limits.max_values();
+    let root = readable(document.root(max_values), Trail::Root, max_values)?;
+    let Node::Object(Tree { entries, .. }) = root else { unreachable!("a root is an object") };
+    let place = Trail::Field(&Trail::Root, "data");
+    let is_root = |entry: &Entry<'_>| matches!(&entry.key, Text::Good(key) if ROOT.contains(&&**key) || KEY_FIELDS.contains(&&**key));
+    let (mut of_root, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_root);
+    let others = Node::Object(Tree { entries: others, stray: None });
+    let others = Fields::of(document.format, &others, Trail::Root)?;
+    let skip_triggers = others.flag("skip_triggers")?.unwrap_or_default();
+    let stray = match others.node("data") {
+        None => return Err(others.refuse("data", Problem::Required)),
+        // What stands at the root counts, whatever `data` says.
+        Some(Node::Object(data)) => {
+            let inner = data.entries.iter().filter(|entry| !is_root(entry)).cloned();
+            of_root.splice(0..0, inner);
+            data.stray.clone()
+        }
+        Some(other) => {
+            return Err(others.refuse("data", Problem::Expected { what: "an object", found: other.found() }));
+        }
+    };
+    let node = Node::Object(Tree { entries: of_root, stray });
+    let (fields, stray) = Fields::with_stray(document.format, &node, place)?;
+    let external_id = fields.required_key("external_id").unwrap_or_default();
+    let order = stray.map_or_else(|| priced(&fields, limits), Err);
+    Ok((Decoded { external_id, order: order.map_err(at_its_place) }, skip_triggers))
+}
+
+/// The order, which no discount makes cheaper.
+fn priced<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
+    let order = order_fields(fields, limits)?;
+    match fields.amount("final_total_price")? {
+        Patch::Set(sent) if sent != order.total_price => {
+            let problem = Problem::expected("total_price, since there are no discounts", &sent.to_string());
+            Err(fields.refuse("final_total_price", problem))
+        }
+        _ => Ok(order),
+    }
+}
+
+/// A refusal at the place where the field stands in the request.
+#[must_use]
+pub fn at_its_place(rejection: Rejection) -> Rejection {
+    let outside = |key: &str| ROOT.contains(&key) || KEY_FIELDS.contains(&key);
+    Rejection { place: rejection.place.of_only_order(outside), ..rejection }
+}
+
+/// What an order costs.
+#[must_use]
+pub fn prices(order: &Order<'_>) -> Object<'static> {
+    let text = |text: &str| Value::Text(text.to_owned().into());
+    let amount = |amount| money(amount, ListMoney::Decimal);
+    let zero = || text("0");
+    let mut object: Object<'static> = vec![
+        ("external_id", text(&order.external_id)),
+        ("currency", text(&order.currency)),
+        ("total_price", amount(order.total_price)),
+        ("discount", zero()),
+        ("final_total_price", amount(order.total_price)),
+    ];
+    add(&mut object, "delivery_cost", set(order.delivery_cost.clone()).map(amount));
+    let line = |line: &Line<'_>| {
+        let mut object: Object<'static> = vec![("external_id", text(&line.external_id))];
+        add(&mut object, "base_price_per_item", set(line.base_price_per_item.clone()).map(amount));
+        add(&mut object, "final_price_per_item", set(line.final_price_per_item.clone()).map(amount));
+        object.push(("count", Value::Int(line.count.unwrap_or(1).into())));
+        object.push(("discount", zero()));
+        object
+    };
+    object.push(("lines", Value::Objects(order.lines.iter().map(line).collect())));
+    object
+}
