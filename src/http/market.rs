@@ -16,6 +16,7 @@ use crate::config::Limits;
 use crate::domain::catalogue::ItemType;
 use crate::domain::rejection::{Problem, Rejection};
 use crate::error::{Code, Error};
+use crate::import::catalogue;
 use crate::import::edits::{self, Edit};
 use crate::store;
 use crate::store::orders::Found;
@@ -154,11 +155,7 @@ impl Asked<'_> {
     async fn delete_items(&self, kind: ItemType) -> Result<Object<'static>, Error> {
         let wanted = self.said(schema::deletion)?;
         let account_id = self.understood.caller.account_id;
-        let mut transaction = store::connect::begin(&self.app.imports.pool).await?;
-        // Before the items' rows: their trigger changes the account's row, which imports that bring definitions lock first.
-        store::accounts::lock_definitions(&mut transaction, account_id).await?;
-        let count = store::items::delete(&mut transaction, account_id, kind, &wanted.ids, &wanted.external_ids).await?;
-        transaction.commit().await.map_err(store::Error::from)?;
+        let count = catalogue::delete(&self.app.imports, account_id, kind, &wanted.ids, &wanted.external_ids).await?;
         Ok(vec![("deleted_count", Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))])
     }
 

@@ -69,6 +69,34 @@ pub async fn import<'a>(imports: &Imports, request: &CatalogueImport<'_, 'a>) ->
     }
 }
 
+/// Deletes products, with their SKUs, or SKUs, by their ids; returns how many of the kind went.
+///
+/// # Errors
+/// The database is away, or others were in the way too often (503).
+pub async fn delete(
+    imports: &Imports,
+    account_id: i64,
+    kind: ItemType,
+    ids: &[i64],
+    external_ids: &[String],
+) -> Result<u64, Error> {
+    let once = async || {
+        let mut transaction = store::connect::begin(&imports.pool).await?;
+        // Before the items' rows: their trigger changes the account's row, which imports that bring definitions lock first.
+        store::accounts::lock_definitions(&mut transaction, account_id).await?;
+        let count = store::items::delete(&mut transaction, account_id, kind, ids, external_ids).await?;
+        transaction.commit().await?;
+        Ok::<_, store::Error>(count)
+    };
+    let mut retries = 0;
+    loop {
+        match once().await {
+            Err(store::Error::TryAgain(_)) if retries + 1 < MAX_TRIES => retries += 1,
+            done => return Ok(done?),
+        }
+    }
+}
+
 /// Runs the whole in one transaction.
 async fn try_once<'a>(
     imports: &Imports,

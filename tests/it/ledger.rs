@@ -202,3 +202,33 @@ async fn subscriptions_are_managed_over_the_admin_api() {
     let xml = answer(xml.header(AUTHORIZATION, format!("Bearer {ADMIN}")).body("<xml/>")).await;
     assert!(xml.status == 415 && xml.body.contains("send Content-Type: application/json"), "{}", xml.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_knows_orders_that_are_gone_and_changes_that_were_silent() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("204 No Content")).await;
+    subscribe(&server, &receiver.url(), &["order.deleted", "order_line.status_changed"]).await;
+    deliver(&server, quick_retries());
+    send(&server, "json", vec![order("a", 1, 1), order("b", 1, 1)], &[]).await;
+    let line = server.db.text("select min(external_id) from order_lines").await;
+    for (call, body) in [
+        (
+            "update_order_line_status",
+            json!({"order_external_id": "a", "order_line_external_id": line, "status_external_id": "refunded"}),
+        ),
+        ("delete", json!({"external_id": "a"})),
+        ("delete", json!({"external_id": "b", "skip_triggers": true})),
+    ] {
+        server.turn_clock(1);
+        let mut body = body;
+        body["token"] = json!(crate::support::server::TOKEN);
+        let answer = server.market(&format!("orders/{call}"), "json", body.to_string()).await;
+        assert_eq!(answer.body, "{\"error\":0,\"error_text\":\"\"}", "{call}");
+    }
+    until(&server, "select count(*) from deliveries_done", "2").await;
+    let of_a = states(&server, &json!({"order": "a"})).await;
+    let told = ["delivered order.deleted", "delivered order_line.status_changed"];
+    assert!(told.iter().all(|told| of_a.contains(&(*told).to_owned())), "{of_a:?}");
+    let of_b = states(&server, &json!({"order": "b"})).await;
+    assert!(of_b.contains(&"skipped -".to_owned()) && !of_b.iter().any(|line| line.contains("deleted")), "{of_b:?}");
+}

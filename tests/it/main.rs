@@ -10,6 +10,7 @@ mod delivery;
 mod differential;
 mod house;
 mod ledger;
+mod lists;
 mod process;
 mod quick;
 mod support;

@@ -1,0 +1,284 @@
+//! Lists: what is listed can be sent back, nothing is missed and nothing comes twice; and deletions, seen from the ledger.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use ordergate::config::{Given, ListMoney};
+use serde_json::{Value as Json, json};
+use tokio::task::JoinSet;
+
+use crate::support::server::{TOKEN, TestServer};
+use crate::support::stored::stored;
+use crate::support::tree::{Tree, call, object, order, text};
+
+/// A call in JSON; its answer has to be good.
+async fn ask(server: &TestServer, name: &str, mut body: Json) -> Json {
+    body["token"] = json!(TOKEN);
+    let answer = server.market(name, "json", body.to_string()).await;
+    let json: Json = serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body));
+    assert_eq!(json["error"], 0, "{name}: {json}");
+    json
+}
+
+/// Sends a list back to the import of its kind, in a format; every item has to be `outcome`.
+async fn send_back(server: &TestServer, list: &str, import: &str, format: &str) -> String {
+    let request = match format {
+        "json" => json!({"token": TOKEN}).to_string(),
+        _ => format!("<xml><token>{TOKEN}</token></xml>"),
+    };
+    let listed = server.market(list, format, request).await.body;
+    let again = if format == "json" {
+        let start = listed.find("\"result\":").expect("a result") + "\"result\":".len();
+        format!("{{\"token\":\"{TOKEN}\",\"detail\":true,\"data\":{}", &listed[start..])
+    } else {
+        let items = listed.replace("<result>", "<data>").replace("</result>", "</data>");
+        items.replace("<xml>", &format!("<xml><token>{TOKEN}</token><detail>true</detail>"))
+    };
+    server.market(import, format, again).await.body
+}
+
+fn definitions() -> Json {
+    let kinds = ["unicode", "int", "float", "bool", "enum", "date"];
+    let entities = ["order", "line_order", "product", "sku"];
+    let define = |entity: &str, kind: &str| {
+        let labels = if kind == "enum" { json!({"small": 1, "with space <&>": 2}) } else { json!({}) };
+        json!({"external_id": format!("{kind} <&> \"1\""), "entity_type": entity, "value_type": kind, "enum_values": labels})
+    };
+    entities.iter().flat_map(|entity| kinds.iter().map(|kind| define(entity, kind))).collect()
+}
+
+fn custom_values() -> Json {
+    let values = [
+        ("unicode", json!(" two\r\n\tlines <&> ]]> \u{1F600} ")),
+        ("int", json!("-9223372036854775808")),
+        ("float", json!("-0.0000000000000000000000000001")),
+        ("bool", json!("0")),
+        ("enum", json!("2")),
+        ("date", json!("1999-12-31T23:59:59.000001+03:00")),
+    ];
+    Json::Object(values.into_iter().map(|(kind, value)| (format!("{kind} <&> \"1\""), value)).collect())
+}
+
+/// Orders with every field, by every way of matching.
+fn full_orders() -> Json {
+    let keys = [
+        json!({"email": "Ann@Example.com"}),
+        json!({"matching": "phone", "phone": "+1 (555) 0100"}),
+        json!({"matching": "email_phone_sub", "email": "bob@example.com", "phone": "15550101"}),
+        json!({"matching": "push_sub", "provider": "apns", "subscription_id": "x y"}),
+        json!({"matching": "custom", "field_name": "card", "field_value": "7"}),
+        json!({"matching": "custom_sub", "field_name": "card", "field_value": "7"}),
+    ];
+    let full = |(number, mut order): (usize, Json)| {
+        order["external_id"] = json!(format!("full <&> {number}"));
+        order["endpoint"] = json!(["website", "shop", "other"][number % 3]);
+        order["status"] = json!(["new", "packed"][number % 2]);
+        order["total_price"] = json!("999999999999999999.999999");
+        order["currency"] = json!("eur");
+        order["delivery_cost"] = json!("0.000001");
+        order["region"] = json!("region_YnCrJj8Y1");
+        order["tags"] = json!(["one", " two <&> "]);
+        order["create_time"] = json!("0001-01-01T00:00:00.000001Z");
+        order["update_time"] = json!("9999-12-31T23:59:59.999999Z");
+        order["custom_fields"] = custom_values();
+        order["lines"] = json!([
+            {"external_id": "2", "product": "p <&>", "sku": "s", "status": "at point", "base_price_per_item": "1.10",
+                "min_price_per_item": "0", "final_price_per_item": "1", "count": "0", "custom_fields": custom_values()},
+            {"external_id": "1", "sku": "s", "count": "2147483647"}
+        ]);
+        order
+    };
+    keys.into_iter().enumerate().map(full).collect()
+}
+
+fn full_products() -> Json {
+    let goods = |id: &str| {
+        json!({"external_id": id, "name": " name <&> ", "price": "12.50", "old_price": "0.000001", "currency": "rub",
+            "tags": ["a", " b "], "manufacturer_name": "Acme", "description": "d\r\n".repeat(300), "url": "https://a.example/?a=1&b=2",
+            "pictures": ["https://a.example/1", "https://a.example/2"], "count": 3, "expiration_time": "2030-01-01",
+            "is_available": "1", "delivery": false, "barcode": ["4006381333931", "-9223372036854775808"],
+            "manufacturer_warranty": true, "categories": ["wear", "shoes"], "custom_fields": custom_values(),
+            "regional_data": [{"external_id": "region_YnCrJj8Y1", "price": "1", "old_price": "2", "currency": "EUR",
+                "count": 0, "is_available": false, "delivery": true, "custom_fields": custom_values()}]})
+    };
+    let mut product = goods("p <&>");
+    product["sku"] = json!([goods("s"), {"external_id": "s2", "name": "S2"}]);
+    json!([product, {"external_id": "bare", "name": "Bare"}])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_can_be_sent_back_and_changes_nothing() {
+    for quick in [true, false] {
+        let server = TestServer::with(Given { quick_imports: Some(quick), ..Given::default() }).await;
+        let statuses = json!([{"external_id": "at point", "type": "in_process"}]);
+        let categories = json!([{"external_id": "shoes", "parent_external_id": "wear"}, {"external_id": "wear"}]);
+        let products = json!({"custom_fields": definitions(), "categories": categories, "data": full_products()});
+        let answer = ask(&server, "products/import", products).await;
+        assert!(!answer.to_string().contains("error_text\":\"data"), "{answer}");
+        let orders = json!({"custom_line_statuses": statuses, "data": full_orders()});
+        let answer = ask(&server, "orders/import", orders).await;
+        assert!(!answer.to_string().contains("error_text\":\"data"), "{answer}");
+        let before = stored(&server.db).await;
+        for format in ["json", "xml", "json"] {
+            for (list, import, count) in [
+                ("orders/list", "orders/import", 6),
+                ("products/list", "products/import", 2),
+                ("sku/list", "sku/import", 2),
+            ] {
+                let answer = send_back(&server, list, import, format).await;
+                assert_eq!(answer.matches("unchanged").count(), count, "{list} in {format}: {answer}");
+            }
+        }
+        assert_eq!(stored(&server.db).await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_in_minor_units_says_so_and_is_not_for_import() {
+    let given = Given { list_money: Some(ListMoney::Minor), ..Given::default() };
+    let server = TestServer::with(given).await;
+    ask(&server, "orders/import", json!({"data": full_orders()[0].as_object().map(|_| json!([{
+        "external_id": "A", "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "45490.5",
+        "delivery_cost": "0.005", "currency": "USD", "lines": [{"external_id": "1", "product": "p", "final_price_per_item": "1"}]}]))}))
+    .await;
+    let products = json!({"data": [{"external_id": "p", "name": "P", "price": "12.5", "sku": [{"external_id": "s", "name": "S", "price": "1"}]}]});
+    ask(&server, "products/import", products).await;
+    let listed = ask(&server, "orders/list", json!({})).await;
+    let order = &listed["result"][0];
+    assert_eq!((&order["total_price"], &order["delivery_cost"]), (&json!("4549050"), &json!("0.5")));
+    assert_eq!((&order["lines"][0]["final_price_per_item"], &order["money"]), (&json!("100"), &json!("minor")));
+    let listed = ask(&server, "products/list", json!({})).await;
+    assert_eq!((&listed["result"][0]["price"], &listed["result"][0]["money"]), (&json!("1250"), &json!("minor")));
+    for format in ["json", "xml"] {
+        for (list, import) in
+            [("orders/list", "orders/import"), ("products/list", "products/import"), ("sku/list", "sku/import")]
+        {
+            let answer = send_back(&server, list, import, format).await;
+            assert!(answer.contains("data[0].money: listed in minor units: not for import"), "{answer}");
+        }
+    }
+}
+
+/// All pages of a list, as the number of times that each order is on them.
+async fn listed(server: &TestServer, limit: usize) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    let mut from_id = String::new();
+    loop {
+        let page = ask(server, "orders/list", json!({"from_id": from_id, "limit": limit})).await;
+        let orders = page["result"].as_array().expect("a list");
+        assert!(orders.len() <= limit);
+        for order in orders {
+            *times.entry(order["external_id"].as_str().expect("an id").to_owned()).or_default() += 1;
+        }
+        page["next_from_id"].as_str().expect("a text").clone_into(&mut from_id);
+        if from_id.is_empty() {
+            return times;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_beside_eight_importers_misses_nothing_and_repeats_nothing() {
+    const STAYING: usize = 300;
+    let server = Arc::new(TestServer::start().await);
+    let staying = (0..STAYING).map(|number| order(format!("stays_{number:04}"), 1, 0)).collect();
+    server.import("json", call(staying).render("json")).await;
+    let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(1)));
+    let mut importers = JoinSet::new();
+    for client in 0..8 {
+        let (server, stop, next) = (Arc::clone(&server), Arc::clone(&stop), Arc::clone(&next));
+        importers.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                // Changed ones, new ones, and one that another client may just have deleted.
+                let changed =
+                    (0..20).map(|place| order(format!("stays_{:04}", (number * 13 + place) % STAYING), 1, number));
+                let new = (0..5).map(|place| order(format!("new_{number}_{place}"), 1, 0));
+                let orders: Vec<Tree> = changed.chain(new).chain([order("comes and goes", 1, 0)]).collect();
+                let format = if client % 2 == 0 { "json" } else { "xml" };
+                let answer = server.import(format, call(orders).render(format)).await;
+                assert!(answer.status == 200 && !answer.body.contains("failed"), "{}", answer.body);
+                let gone = object(vec![("token", text(TOKEN)), ("external_id", text("comes and goes"))]);
+                let answer = server.market("orders/delete", format, gone.render(format)).await;
+                assert!(answer.status == 200, "{}", answer.body);
+            }
+        });
+    }
+    for limit in [7, 50, 1000, 3] {
+        let times = listed(&server, limit).await;
+        let missed = (0..STAYING).filter(|number| !times.contains_key(&format!("stays_{number:04}"))).count();
+        assert_eq!(missed, 0, "limit {limit}: an order that was there all the time is missing");
+        let twice = times.iter().find(|(id, times)| **times > 1 && *id != "comes and goes");
+        assert_eq!(twice, None, "limit {limit}: an order came twice");
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(importer) = importers.join_next().await {
+        importer.expect("no importer fails");
+    }
+    let orphans = "select count(*) from order_lines l where not exists (select from orders o where o.account_id = l.account_id and o.id = l.order_id)";
+    assert_eq!(server.db.text(orphans).await, "0", "a deleted order leaves no line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_line_makes_the_order_unknown() {
+    let server = TestServer::start().await;
+    let mut sent = order("A", 1, 0);
+    sent.at("lines").item(0).set("status", text("processing"));
+    let request = call(vec![sent]).render("json");
+    server.import("json", request.clone()).await;
+    assert!(server.import("json", request.clone()).await.body.contains("unchanged"));
+    let line = server.db.text("select external_id from order_lines").await;
+    let update = json!({"order_external_id": "A", "order_line_external_id": line, "status_external_id": "delivered"});
+    ask(&server, "orders/update_order_line_status", update).await;
+    assert!(server.import("json", request.clone()).await.body.contains("updated"), "the status goes back");
+    assert!(server.import("json", request).await.body.contains("unchanged"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn products_that_are_imported_at_the_same_time_end_as_one_after_the_other() {
+    let server = Arc::new(TestServer::start().await);
+    let mut clients = JoinSet::new();
+    for client in 0..6_usize {
+        let server = Arc::clone(&server);
+        clients.spawn(async move {
+            for round in 0..25_usize {
+                let number = client * 25 + round;
+                let product = |place: usize| {
+                    let id = (number * 7 + place) % 30;
+                    json!({"external_id": format!("p{id}"), "name": format!("{number}"),
+                        "sku": [{"external_id": format!("s{id}"), "name": format!("{number}")}]})
+                };
+                let mut products: Vec<Json> = (0..20).map(product).collect();
+                if number % 2 == 1 {
+                    products.reverse();
+                }
+                match client {
+                    4 => {
+                        let sku = |id: usize| json!({"external_id": format!("s{id}"), "name": format!("{number}"), "product_external_id": format!("p{id}")});
+                        let data: Vec<Json> = (0..30).map(sku).collect();
+                        ask(&server, "sku/import", json!({"data": data})).await;
+                    }
+                    5 => drop(ask(&server, "products/delete", json!({"external_ids": ["p1", "p2"]})).await),
+                    _ => {
+                        let answer = ask(&server, "products/import", json!({"detail": true, "data": products})).await;
+                        assert!(!answer.to_string().contains("failed"), "{answer}");
+                    }
+                }
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.expect("no request fails");
+    }
+    assert_eq!(server.db.text("select count(*) from products").await, "30");
+    // Whatever came last: the same again is unchanged only if it reads like this.
+    let all: Vec<Json> = (0..30)
+        .map(|id| json!({"external_id": format!("p{id}"), "name": "last", "sku": [{"external_id": format!("s{id}"), "name": "last"}]}))
+        .collect();
+    for outcome in ["updated", "unchanged"] {
+        let answer = ask(&server, "products/import", json!({"detail": true, "data": all})).await;
+        assert_eq!(answer.to_string().matches(outcome).count(), 30, "{answer}");
+    }
+    assert_eq!(server.db.text("select count(*) from skus where name = 'last'").await, "30");
+}
