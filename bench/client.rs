@@ -35,10 +35,22 @@ impl Request {
     }
 }
 
+/// A request to a call of the market, as bytes.
+pub(crate) fn post(call: &str, format: Format, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(body.len() + 256);
+    put_head_of(&mut bytes, call, format, body.len());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 /// Appends the head of an import.
 pub(crate) fn put_head(out: &mut Vec<u8>, format: Format, body: usize) {
+    put_head_of(out, "orders/import", format, body);
+}
+
+fn put_head_of(out: &mut Vec<u8>, call: &str, format: Format, body: usize) {
     let head = format!(
-        "POST /api/v1.1/market/orders/import HTTP/1.1\r\nHost: shop.example.com\r\nContent-Type: {}\r\n\
+        "POST /api/v1.1/market/{call} HTTP/1.1\r\nHost: shop.example.com\r\nContent-Type: {}\r\n\
          Content-Length: {body}\r\n\r\n",
         format.content_type()
     );

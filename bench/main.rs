@@ -66,7 +66,16 @@ struct Arguments {
 impl Arguments {
     fn size(&self) -> Size {
         if self.tiny {
-            Size { tiny: true, customers: 50, products: 20, batch: 50, large_batch: 200, rounds: 1, seconds: 1 }
+            Size {
+                tiny: true,
+                customers: 50,
+                products: 20,
+                batch: 50,
+                large_batch: 200,
+                listed: 2_000,
+                rounds: 1,
+                seconds: 1,
+            }
         } else {
             Size {
                 tiny: false,
@@ -74,6 +83,7 @@ impl Arguments {
                 products: 2_000,
                 batch: 10_000,
                 large_batch: 100_000,
+                listed: 1_000_000,
                 rounds: self.rounds.max(1),
                 seconds: 3,
             }

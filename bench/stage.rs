@@ -36,6 +36,8 @@ pub(crate) struct Size {
     pub(crate) batch: usize,
     /// Orders of a large request.
     pub(crate) large_batch: usize,
+    /// Orders of a long list.
+    pub(crate) listed: u64,
     pub(crate) rounds: usize,
     /// How long single orders are sent.
     pub(crate) seconds: u64,

@@ -32,6 +32,7 @@ pub(super) async fn tables(bench: &mut Bench, orders: u64) -> anyhow::Result<()>
     }
     let small = measured(bench, &name, bench.size.customers).await?;
     fill(bench, orders).await?;
+    bench.cluster.copy_database(OURS, FLOOR).await?;
     let large = measured(bench, &name, orders).await?;
     for (small, large) in small.into_iter().zip(large) {
         let of_small = small.pair.ours.median() / small.pair.floor.median();
@@ -72,8 +73,8 @@ pub(super) fn enough_space(bench: &Bench, orders: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fills one database and copies it to the other.
-async fn fill(bench: &Bench, orders: u64) -> anyhow::Result<()> {
+/// Fills the server's database.
+pub(super) async fn fill(bench: &Bench, orders: u64) -> anyhow::Result<()> {
     bench.cluster.copy_database(SEED, OURS).await?;
     let mut conn = bench.cluster.connect(OURS).await?;
     for table in ["orders", "order_lines"] {
@@ -94,8 +95,7 @@ async fn fill(bench: &Bench, orders: u64) -> anyhow::Result<()> {
     }
     eprintln!();
     let _: i64 = sql::one(&mut conn, &sql::statement(LARGE, "large.ids")).await?;
-    drop(conn);
-    bench.cluster.copy_database(OURS, FLOOR).await
+    Ok(())
 }
 
 /// The statement of that name for a table, with its columns and how they are made; `span`: what the ids move on by.

@@ -1,8 +1,10 @@
 //! The measures, in the order of the table.
 
 mod batch;
+mod catalogue;
 mod delivery;
 mod large;
+mod list;
 mod memory;
 mod outbox;
 mod rival;
@@ -28,6 +30,10 @@ pub(crate) async fn all(bench: &mut Bench, large: Option<u64>) -> anyhow::Result
     for format in Format::ALL {
         batch::changed(bench, format).await?;
     }
+    for format in Format::ALL {
+        catalogue::imports(bench, format).await?;
+    }
+    list::pages(bench).await?;
     single::throughput(bench).await?;
     single::latency(bench).await?;
     for format in Format::ALL {
