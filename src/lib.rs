@@ -7,6 +7,7 @@
 //! domain ← store ← import  ← http
 //! domain ← store ←─────────── http      (reads and one-row changes)
 //! domain ← store ← delivery ←───── http (the admin API), cli
+//! domain ← store ← accounts ←───── http (the admin API), cli, delivery
 //! ```
 //!
 //! `error`, `clock` and `config` are known to all and know nobody else. `auth` knows `domain`; `embedded`
@@ -14,6 +15,7 @@
 //! other. `http` alone knows axum, `store` alone holds queries, `cli` starts everything. A test reads the
 //! `use` lines and says what breaks this.
 
+pub mod accounts;
 pub mod auth;
 pub mod cli;
 pub mod clock;

@@ -32,16 +32,16 @@ pub(super) async fn imports(bench: &mut Bench, format: Format) -> anyhow::Result
         let body = body(format, round * count..(round + 1) * count);
         let request = post("products/import", format, body.as_bytes());
         let ours = import(&mut client, &request, count, "created").await?;
-        let copied = floor.copy().await?;
+        let floor_new = floor.copy().await?;
         bench.settle(&mut stage).await?;
         let same = import(&mut client, &request, count, "unchanged").await?;
-        let upserted = floor.upsert().await?;
+        let floor_same = floor.upsert().await?;
         bench.settle(&mut stage).await?;
         if round > 0 {
             news.push(rate(count, ours));
-            copies.push(rate(count, copied));
+            copies.push(rate(count, floor_new));
             sames.push(rate(count, same));
-            upserts.push(rate(count, upserted));
+            upserts.push(rate(count, floor_same));
         }
     }
     let goals = if format == Format::Json { [0.9, 5.0] } else { [0.8, 4.0] };
@@ -103,7 +103,7 @@ fn body(format: Format, places: Range<usize>) -> String {
 /// What PostgreSQL needs for the rows that the server wrote.
 struct Floor {
     ours: sqlx::PgConnection,
-    floor: sqlx::PgConnection,
+    theirs: sqlx::PgConnection,
     columns: [String; 2],
     changes: [String; 2],
     last: [i64; 2],
@@ -111,7 +111,7 @@ struct Floor {
 
 impl Floor {
     async fn new(bench: &Bench) -> anyhow::Result<Self> {
-        let (mut ours, floor) = (bench.cluster.connect(OURS).await?, bench.cluster.connect(FLOOR).await?);
+        let (mut ours, theirs) = (bench.cluster.connect(OURS).await?, bench.cluster.connect(FLOOR).await?);
         let (mut columns, mut changes) = ([const { String::new() }; 2], [const { String::new() }; 2]);
         let mut last = [0; 2];
         for (place, table) in TABLES.into_iter().enumerate() {
@@ -121,7 +121,7 @@ impl Floor {
             last[place] =
                 sql::one(&mut ours, &sql::statement(CATALOGUE, "catalogue.last").replace("{table}", table)).await?;
         }
-        Ok(Floor { ours, floor, columns, changes, last })
+        Ok(Floor { ours, theirs, columns, changes, last })
     }
 
     fn statement(&self, name: &str, place: usize) -> String {
@@ -144,18 +144,18 @@ impl Floor {
         for (place, rows) in rows.iter().enumerate() {
             for name in ["catalogue.stage", "catalogue.clear"] {
                 let statement = self.statement(name, place);
-                sql::run(&mut self.floor, &statement).await?;
+                sql::run(&mut self.theirs, &statement).await?;
             }
             let fill = self.statement("catalogue.fill", place);
-            copy_in(&mut self.floor, &fill, rows).await?;
+            copy_in(&mut self.theirs, &fill, rows).await?;
         }
         let begun = Instant::now();
-        sql::run(&mut self.floor, "begin").await?;
+        sql::run(&mut self.theirs, "begin").await?;
         for (place, rows) in rows.iter().enumerate() {
             let write = self.statement("catalogue.write", place);
-            copy_in(&mut self.floor, &write, rows).await?;
+            copy_in(&mut self.theirs, &write, rows).await?;
         }
-        sql::run(&mut self.floor, "commit").await?;
+        sql::run(&mut self.theirs, "commit").await?;
         Ok(begun.elapsed())
     }
 
@@ -163,11 +163,11 @@ impl Floor {
     async fn upsert(&mut self) -> anyhow::Result<Duration> {
         let statements = [self.statement("catalogue.upsert", 0), self.statement("catalogue.upsert", 1)];
         let begun = Instant::now();
-        sql::run(&mut self.floor, "begin").await?;
+        sql::run(&mut self.theirs, "begin").await?;
         for statement in &statements {
-            sql::run(&mut self.floor, statement).await?;
+            sql::run(&mut self.theirs, statement).await?;
         }
-        sql::run(&mut self.floor, "commit").await?;
+        sql::run(&mut self.theirs, "commit").await?;
         Ok(begun.elapsed())
     }
 }

@@ -145,7 +145,7 @@ enum ChannelCommand {
         /// Its external id
         external_id: String,
         /// The profile database whose customers buy there; made if it is new
-        #[arg(long, default_value = "main")]
+        #[arg(long, default_value = crate::accounts::DEFAULT_DATABASE)]
         database: String,
     },
     /// List the channels

@@ -3,8 +3,8 @@
 use std::io::BufRead as _;
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value as Json, json};
-use sqlx::{Connection as _, PgConnection};
+use serde_json::json;
+use sqlx::PgConnection;
 
 use super::database::Database;
 use super::output::{Output, print};
@@ -12,13 +12,14 @@ use super::{
     AccountCommand, ChannelCommand, Command, CurrencyCommand, OfAccount, OrderStatusCommand, PolicyCommand,
     RegionCommand, TokenCommand, TouchpointCommand,
 };
+use crate::accounts::{self, NewToken, Policies, Table, key};
 use crate::auth;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::domain::line_statuses::BUILT_IN_ORDER_STATUSES;
-use crate::domain::{MAX_KEY_CHARS, scalars};
-use crate::store::accounts::{self, Account, NewTouchpoint};
-use crate::store::{connect, tokens};
+use crate::domain::scalars;
+use crate::store;
+use crate::store::accounts::Account;
+use crate::store::connect;
 
 /// What an order does with a neighbour that is not known.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -74,42 +75,31 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
 }
 
 pub(super) async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Result<Account> {
-    let found = accounts::find(conn, &of.account).await?;
+    let found = store::accounts::find(conn, &of.account).await?;
     found.with_context(|| {
         format!("account: expected one that exists, found {:?}; see `ordergate account list`", of.account)
     })
 }
 
-/// An id or a name that can be stored and looked up.
-pub(super) fn key<'k>(what: &str, text: &'k str) -> anyhow::Result<&'k str> {
-    let chars = text.chars().count();
-    if !(1..=MAX_KEY_CHARS).contains(&chars) {
-        bail!("{what}: expected 1 to {MAX_KEY_CHARS} characters, found {chars}");
-    }
-    if text.chars().any(char::is_control) {
-        bail!("{what}: expected no control characters, found {text:?}");
-    }
-    Ok(text)
+/// Reports something that was made.
+fn made(output: Output, what: &str, id: &str) -> anyhow::Result<()> {
+    output.done(&format!("{what} {id} is there now"), &json!({"external_id": id}))
 }
 
-/// Reports something that was made, or fails since it was there.
-fn made(output: Output, what: &str, id: &str, is_new: bool) -> anyhow::Result<()> {
-    if !is_new {
-        bail!("{what}: {id:?} is there already");
-    }
-    output.done(&format!("{what} {id} is there now"), &json!({"external_id": id}))?;
-    Ok(())
+/// Lists something.
+fn listed(output: Output, table: &Table) -> anyhow::Result<()> {
+    output.rows(table.columns, &table.rows)
 }
 
 async fn account(conn: &mut PgConnection, output: Output, command: AccountCommand) -> anyhow::Result<()> {
     match command {
         AccountCommand::Create { name } => {
-            let id = accounts::create(conn, key("account", &name)?).await?;
+            let id = store::accounts::create(conn, key("account", &name)?).await?;
             let Some(id) = id else { bail!("account: {name:?} is there already") };
             output.done(&format!("account {name} is there now"), &json!({"name": name, "id": id}))?;
         }
         AccountCommand::List => {
-            let rows: Vec<_> = accounts::list(conn)
+            let rows: Vec<_> = store::accounts::list(conn)
                 .await?
                 .into_iter()
                 .map(|account| vec![json!(account.name), json!(account.id)])
@@ -124,14 +114,6 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
     match command {
         TokenCommand::Create { of, name, roles, expires_at, value_stdin } => {
             let account = find(conn, &of).await?;
-            if let Some(role) = roles.iter().find(|role| !auth::is_role(role)) {
-                bail!(
-                    "role: expected market, orders:read, orders:write, catalog:read, catalog:write or admin, found {role:?}"
-                );
-            }
-            if !name.is_empty() {
-                key("name", &name)?;
-            }
             let expires_at = match &expires_at {
                 Some(text) => Some(
                     scalars::time(text)
@@ -139,12 +121,9 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
                 ),
                 None => None,
             };
-            if let Some(at) = expires_at.filter(|at| *at <= Clock::System.now()) {
-                bail!("expires-at: expected a time to come, found {}", scalars::time_text(at));
-            }
-            let value = if value_stdin { taken_over(conn).await? } else { auth::generate().context("random bytes")? };
-            let id = tokens::create(conn, account.id, &auth::hash(&value), &name, &roles, expires_at).await?;
-            let Some(id) = id else { bail!("token: it is there already; one that was revoked stays so") };
+            let taken_over = if value_stdin { Some(taken_over(conn).await?) } else { None };
+            let new = NewToken { name: &name, roles: &roles, expires_at, value: taken_over.as_deref() };
+            let (id, value) = accounts::create_token(conn, account.id, new, Clock::System.now()).await?;
             let shown = match (output, value_stdin) {
                 (_, true) => output.done(&format!("token {id} was taken over"), &json!({"id": id})),
                 (Output::Text, false) => print(&value),
@@ -152,35 +131,17 @@ async fn token(conn: &mut PgConnection, output: Output, command: TokenCommand) -
             };
             if shown.is_err() && !value_stdin {
                 // Nobody has seen it, and nobody will.
-                tokens::revoke(conn, account.id, id, Clock::System.now()).await?;
+                accounts::revoke_token(conn, account.id, id, Clock::System.now()).await?;
             }
             shown?;
         }
         TokenCommand::List { of } => {
             let account = find(conn, &of).await?;
-            let time =
-                |time: Option<time::OffsetDateTime>| time.map_or(Json::Null, |time| json!(scalars::time_text(time)));
-            let row = |t: tokens::ListedToken| {
-                vec![
-                    json!(t.id),
-                    json!(t.name),
-                    json!(t.roles),
-                    time(Some(t.created_at)),
-                    time(t.expires_at),
-                    time(t.revoked_at),
-                    time(t.last_used_at),
-                ]
-            };
-            let rows: Vec<_> = tokens::list(conn, account.id).await?.into_iter().map(row).collect();
-            output.rows(&["id", "name", "roles", "created_at", "expires_at", "revoked_at", "last_used_at"], &rows)?;
+            listed(output, &accounts::tokens(conn, account.id).await?)?;
         }
         TokenCommand::Revoke { of, id } => {
             let account = find(conn, &of).await?;
-            if !tokens::revoke(conn, account.id, id, Clock::System.now()).await? {
-                bail!(
-                    "token: expected one of the account's that is not revoked, found {id}; see `ordergate token list`"
-                );
-            }
+            accounts::revoke_token(conn, account.id, id, Clock::System.now()).await?;
             output.done(&format!("token {id} is revoked"), &json!({"id": id}))?;
         }
     }
@@ -205,106 +166,70 @@ async fn channel(conn: &mut PgConnection, output: Output, command: ChannelComman
     match command {
         ChannelCommand::Create { of, external_id, database } => {
             let account = find(conn, &of).await?;
-            let is_new =
-                accounts::create_channel(conn, account.id, key("channel", &external_id)?, key("database", &database)?)
-                    .await?;
-            made(output, "channel", &external_id, is_new)?;
+            accounts::create_channel(conn, account.id, &external_id, &database).await?;
+            made(output, "channel", &external_id)
         }
         ChannelCommand::List { of } => {
             let account = find(conn, &of).await?;
-            pairs(output, ["external_id", "database"], accounts::list_channels(conn, account.id).await?)?;
+            listed(output, &accounts::channels(conn, account.id).await?)
         }
     }
-    Ok(())
-}
-
-fn pairs(output: Output, columns: [&str; 2], rows: Vec<(String, String)>) -> anyhow::Result<()> {
-    let rows: Vec<_> = rows.into_iter().map(|(a, b)| vec![json!(a), json!(b)]).collect();
-    output.rows(&columns, &rows)
 }
 
 async fn touchpoint(conn: &mut PgConnection, output: Output, command: TouchpointCommand) -> anyhow::Result<()> {
     match command {
         TouchpointCommand::Create { of, external_id, channel } => {
             let account = find(conn, &of).await?;
-            match accounts::create_touchpoint(conn, account.id, key("touchpoint", &external_id)?, &channel).await? {
-                NewTouchpoint::NoChannel => {
-                    bail!("channel: expected one that exists, found {channel:?}; see `ordergate channel list`")
-                }
-                new => made(output, "touchpoint", &external_id, new == NewTouchpoint::Created)?,
-            }
+            accounts::create_touchpoint(conn, account.id, &external_id, &channel).await?;
+            made(output, "touchpoint", &external_id)
         }
         TouchpointCommand::List { of } => {
             let account = find(conn, &of).await?;
-            pairs(output, ["external_id", "channel"], accounts::list_touchpoints(conn, account.id).await?)?;
+            listed(output, &accounts::touchpoints(conn, account.id).await?)
         }
     }
-    Ok(())
 }
 
 async fn currency(conn: &mut PgConnection, output: Output, command: CurrencyCommand) -> anyhow::Result<()> {
     match command {
         CurrencyCommand::Create { of, codes } => {
             let account = find(conn, &of).await?;
-            if let Some(code) = codes.iter().find(|code| !scalars::is_currency(code)) {
-                bail!("currency: expected three letters, found {code:?}");
-            }
-            let codes: Vec<_> = codes.iter().map(|code| code.to_ascii_uppercase()).collect();
-            // All of them, or none.
-            let mut transaction = conn.begin().await?;
-            for code in &codes {
-                if !accounts::create_currency(&mut transaction, account.id, code).await? {
-                    bail!("currency: {code:?} is there already");
-                }
-            }
-            transaction.commit().await?;
-            output.done(&format!("there now: {}", codes.join(", ")), &json!({"codes": codes}))?;
+            let codes = accounts::create_currencies(conn, account.id, &codes).await?;
+            output.done(&format!("there now: {}", codes.join(", ")), &json!({"codes": codes}))
         }
         CurrencyCommand::List { of } => {
             let account = find(conn, &of).await?;
-            let rows: Vec<_> =
-                accounts::list_currencies(conn, account.id).await?.into_iter().map(|code| vec![json!(code)]).collect();
-            output.rows(&["code"], &rows)?;
+            listed(output, &accounts::currencies(conn, account.id).await?)
         }
     }
-    Ok(())
 }
 
 async fn region(conn: &mut PgConnection, output: Output, command: RegionCommand) -> anyhow::Result<()> {
     match command {
         RegionCommand::Create { of, external_id, name } => {
             let account = find(conn, &of).await?;
-            let name = name.as_deref().unwrap_or(&external_id);
-            let is_new =
-                accounts::create_region(conn, account.id, key("region", &external_id)?, key("name", name)?).await?;
-            made(output, "region", &external_id, is_new)?;
+            accounts::create_region(conn, account.id, &external_id, name.as_deref()).await?;
+            made(output, "region", &external_id)
         }
         RegionCommand::List { of } => {
             let account = find(conn, &of).await?;
-            pairs(output, ["external_id", "name"], accounts::list_regions(conn, account.id).await?)?;
+            listed(output, &accounts::regions(conn, account.id).await?)
         }
     }
-    Ok(())
 }
 
 async fn order_status(conn: &mut PgConnection, output: Output, command: OrderStatusCommand) -> anyhow::Result<()> {
     match command {
         OrderStatusCommand::Create { of, external_id } => {
             let account = find(conn, &of).await?;
-            let built_in = BUILT_IN_ORDER_STATUSES.contains(&external_id.as_str());
-            let is_new = !built_in
-                && accounts::create_order_status(conn, account.id, key("order status", &external_id)?).await?;
-            made(output, "order status", &external_id, is_new)?;
+            accounts::create_order_status(conn, account.id, &external_id).await?;
+            made(output, "order status", &external_id)
         }
         OrderStatusCommand::List { of } => {
             let account = find(conn, &of).await?;
-            let own = accounts::list_order_statuses(conn, account.id).await?;
-            let built_in = BUILT_IN_ORDER_STATUSES.iter().map(|status| vec![json!(status), json!(true)]);
-            let rows: Vec<_> = built_in.chain(own.iter().map(|status| vec![json!(status), json!(false)])).collect();
-            output.rows(&["external_id", "built_in"], &rows)?;
+            listed(output, &accounts::order_statuses(conn, account.id).await?)
         }
     }
-    Ok(())
 }
 
 async fn policy(conn: &mut PgConnection, output: Output, command: PolicyCommand) -> anyhow::Result<()> {
@@ -313,18 +238,9 @@ async fn policy(conn: &mut PgConnection, output: Output, command: PolicyCommand)
     };
     let account = find(conn, of).await?;
     if let PolicyCommand::Set { unknown_profile, unknown_product, unknown_sku, .. } = &command {
-        let [profile, product, sku] =
+        let [unknown_profile, unknown_product, unknown_sku] =
             [unknown_profile, unknown_product, unknown_sku].map(|policy| policy.map(Policy::as_str));
-        if profile.or(product).or(sku).is_none() {
-            bail!("policy set: expected at least one of --unknown-profile, --unknown-product, --unknown-sku");
-        }
-        accounts::set_policies(conn, account.id, profile, product, sku).await?;
+        accounts::set_policies(conn, account.id, Policies { unknown_profile, unknown_product, unknown_sku }).await?;
     }
-    let account = find(conn, of).await?;
-    let policies = [
-        ("unknown_profile", account.unknown_profile),
-        ("unknown_product", account.unknown_product),
-        ("unknown_sku", account.unknown_sku),
-    ];
-    pairs(output, ["policy", "value"], policies.map(|(name, value)| (name.to_owned(), value)).to_vec())
+    listed(output, &accounts::policies(conn, account.id).await?)
 }

@@ -7,8 +7,8 @@ use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::Refused;
 use super::send::event_id;
+use crate::accounts::Refused;
 use crate::domain::scalars::time_text;
 use crate::store::deliveries::Pack;
 use crate::store::imports::{self, Silent};

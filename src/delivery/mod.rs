@@ -17,22 +17,3 @@ mod worker;
 
 pub use send::{StartError, install_tls};
 pub use worker::{announce, count_waiting, run};
-
-use crate::store;
-
-/// Why a subscription or an event could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// What was said is wrong; where, what was expected and what was found.
-    #[error("{0}")]
-    Wrong(String),
-    /// It is not there.
-    #[error("{0}")]
-    Missing(String),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The system gives no random bytes.
-    #[error("random bytes")]
-    Random(#[from] getrandom::Error),
-}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use sqlx::PgConnection;
 
-use super::Refused;
 use super::send::{secret, url_problem};
+use crate::accounts::Refused;
 use crate::domain::scalars::time_text;
 use crate::domain::{MAX_KEY_CHARS, events};
 use crate::store::accounts;

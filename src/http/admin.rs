@@ -1,4 +1,4 @@
-//! The admin API: subscriptions and the ledger of events. It speaks JSON alone, and needs the role `admin`.
+//! The admin API: accounts' settings, subscriptions and the ledger of events. It speaks JSON alone, and needs the role `admin`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,15 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde_json::{Value as Json, json};
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
 use super::App;
 use super::call::{self, Reads};
 use super::log::Line;
 use super::reply::{Answering, Reply, answer_early};
+use super::setup;
+use crate::accounts::Refused;
 use crate::auth::Role;
-use crate::delivery::Refused;
 use crate::delivery::ledger::{self, Asked, Entry, Selection};
 use crate::delivery::subscriptions::{self, Secret, Wanted};
 use crate::domain::place::redact;
@@ -48,6 +50,7 @@ pub(super) async fn call(
 /// A call.
 #[derive(Debug, Clone, Copy)]
 enum Call {
+    Setup(setup::Call),
     CreateSubscription,
     ListSubscriptions,
     ShowSubscription,
@@ -72,7 +75,7 @@ impl Call {
             ("events", "list") => Call::ListEvents,
             ("events", "show") => Call::ShowEvent,
             ("events", "replay") => Call::ReplayEvents,
-            _ => return None,
+            _ => return setup::Call::named(subject, verb).map(Call::Setup),
         })
     }
 }
@@ -99,7 +102,8 @@ async fn run(app: &App, line: &Arc<Line>, call: Call, request: Request) -> Resul
         tracing::debug!(%error, "the ledger is shown without the last imports");
     }
     let mut conn = store::connect::acquire(&app.imports.pool).await?;
-    let done = Box::pin(carry_out(&mut conn, understood.caller.account_id, call, &said)).await;
+    let now = app.clock.now();
+    let done = Box::pin(carry_out(&mut conn, understood.caller.account_id, call, &said, now)).await;
     done.map_err(|refused| refusal(refused, &understood.secret))
 }
 
@@ -109,18 +113,26 @@ fn refusal(refused: Refused, secret: &str) -> Error {
     match refused {
         Refused::Wrong(_) => Error::new(Code::BadRequest, text),
         Refused::Missing(_) => Error::new(Code::NotFound, text),
+        Refused::Taken(_) => Error::new(Code::Conflict, text),
         Refused::Store(error) => error.into(),
         Refused::Random(error) => Error::internal(error),
     }
 }
 
-fn required<T>(name: &str, value: Option<T>) -> Result<T, Refused> {
+pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Refused> {
     value.ok_or_else(|| Refused::Wrong(format!("{name}: required")))
 }
 
-async fn carry_out(conn: &mut PgConnection, account_id: i64, call: Call, said: &Said) -> Result<Json, Refused> {
+async fn carry_out(
+    conn: &mut PgConnection,
+    account_id: i64,
+    call: Call,
+    said: &Said,
+    now: OffsetDateTime,
+) -> Result<Json, Refused> {
     let id = || required("id", said.id);
     match call {
+        Call::Setup(call) => setup::carry_out(conn, account_id, call, said, now).await,
         Call::CreateSubscription => {
             let url = required("url", said.url.as_deref())?;
             let Said { events, touchpoints, description, .. } = said;
@@ -199,6 +211,6 @@ fn lines(entries: &[Entry]) -> Json {
     entries.iter().map(|entry| object(&ledger::COLUMNS, entry.row())).collect()
 }
 
-fn object(columns: &[&str], row: Vec<Json>) -> Json {
+pub(super) fn object(columns: &[&str], row: Vec<Json>) -> Json {
     columns.iter().map(|column| (*column).to_owned()).zip(row).collect()
 }

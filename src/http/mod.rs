@@ -15,6 +15,7 @@ mod orders;
 mod preorder;
 mod reply;
 pub mod serve;
+mod setup;
 
 use std::sync::Arc;
 

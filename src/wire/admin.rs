@@ -38,6 +38,16 @@ pub fn wanted() -> Vec<Wanted> {
         "to",
         "limit",
         "delivered",
+        "external_id",
+        "name",
+        "database",
+        "channel",
+        "codes",
+        "roles",
+        "expires_at",
+        "unknown_profile",
+        "unknown_product",
+        "unknown_sku",
     ];
     names.map(|name| Wanted { name, max_items: MAX_ITEMS, key: None }).into()
 }
@@ -79,6 +89,26 @@ pub struct Said {
     pub limit: usize,
     /// Also those that were delivered.
     pub delivered: bool,
+    /// What is made: its external id ….
+    pub external_id: Option<String>,
+    /// …, its name ….
+    pub name: Option<String>,
+    /// …, a channel's profile database ….
+    pub database: Option<String>,
+    /// …, a touchpoint's channel ….
+    pub channel: Option<String>,
+    /// …, currencies ….
+    pub codes: Vec<String>,
+    /// …, a token's roles ….
+    pub roles: Vec<String>,
+    /// …, and when it ends.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The policy for customers.
+    pub unknown_profile: Option<String>,
+    /// The policy for products.
+    pub unknown_product: Option<String>,
+    /// The policy for SKUs.
+    pub unknown_sku: Option<String>,
 }
 
 /// Decodes what a call says.
@@ -94,6 +124,7 @@ pub fn said(document: &Document<'_>, limits: &Limits) -> Result<Said, Rejection>
         let texts = fields.keys(key, things, MAX_ITEMS)?.unwrap_or_default();
         Ok(texts.into_iter().map(Cow::into_owned).collect())
     };
+    let text = |key| Ok::<_, Rejection>(set(fields.key(key)?).map(Cow::into_owned));
     let limit = count("limit")?.map_or(LINES, |limit| limit as usize);
     if limit > MAX_LINES {
         return Err(fields.refuse("limit", Problem::expected("at most 10000", &limit.to_string())));
@@ -105,13 +136,23 @@ pub fn said(document: &Document<'_>, limits: &Limits) -> Result<Said, Rejection>
         touchpoints: texts("touchpoints", "touchpoints")?,
         description: set(fields.key("description")?).unwrap_or_default().into_owned(),
         keep_hours: count("keep_hours")?,
-        order: set(fields.key("order")?).map(Cow::into_owned),
-        event: set(fields.key("event")?).map(Cow::into_owned),
+        order: text("order")?,
+        event: text("event")?,
         subscription: count("subscription")?.map(i64::from),
         states: texts("states", "states")?,
         from: fields.time("from")?,
         to: fields.time("to")?,
         limit,
         delivered: fields.flag("delivered")?.unwrap_or_default(),
+        external_id: text("external_id")?,
+        name: text("name")?,
+        database: text("database")?,
+        channel: text("channel")?,
+        codes: texts("codes", "currencies")?,
+        roles: texts("roles", "roles")?,
+        expires_at: fields.time("expires_at")?,
+        unknown_profile: text("unknown_profile")?,
+        unknown_product: text("unknown_product")?,
+        unknown_sku: text("unknown_sku")?,
     })
 }

@@ -115,7 +115,9 @@ fn compare(file: &Path, found: &str, rewrite: bool, without_ids: bool, wrong: &m
     }
     let expected = fs::read_to_string(file).unwrap_or_default();
     let differ = if without_ids {
-        crate::differential::without_ids(&expected) != crate::differential::without_ids(found)
+        // An id that comes first in its object has no comma before it.
+        let [expected, found] = [&*expected, found].map(|answer| answer.replace("{\"id\":", "{,\"id\":"));
+        crate::differential::without_ids(&expected) != crate::differential::without_ids(&found)
     } else {
         expected != found
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may know.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("error", &[]),
     ("clock", &[]),
@@ -13,8 +13,9 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("store", &["domain", "error", "clock", "config"]),
     ("auth", &["domain"]),
     ("import", &["domain", "store", "error", "clock", "config"]),
-    ("delivery", &["domain", "store", "error", "config"]),
-    ("http", &["domain", "wire", "store", "import", "delivery", "auth", "error", "clock", "config"]),
+    ("accounts", &["domain", "store", "auth"]),
+    ("delivery", &["domain", "store", "accounts", "error", "config"]),
+    ("http", &["domain", "wire", "store", "import", "delivery", "accounts", "auth", "error", "clock", "config"]),
     ("embedded", &[]),
     ("telemetry", &["config"]),
     ("shutdown", &["config"]),
@@ -25,6 +26,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "store",
             "http",
             "delivery",
+            "accounts",
             "auth",
             "embedded",
             "error",
@@ -52,7 +54,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("clap", &["cli", "config"]),
     ("anyhow", &["cli", "main"]),
     ("serde", &["config"]),
-    ("sqlx", &["store", "import", "delivery", "http", "cli"]),
+    ("sqlx", &["store", "import", "accounts", "delivery", "http", "cli"]),
 ];
 
 fn files(dir: &Path) -> Vec<PathBuf> {

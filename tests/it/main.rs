@@ -3,6 +3,7 @@
 //! `script/test` runs it. A failed test prints the name of its database; `ORDERGATE_KEEP=1 script/test` leaves the
 //! cluster running, to be looked at.
 
+mod admin;
 mod batch;
 mod cases;
 mod contention;
