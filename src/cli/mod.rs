@@ -3,10 +3,14 @@
 mod database;
 mod demo;
 mod events;
+mod files;
 mod output;
 mod serve;
 mod setup;
 mod subscription;
+mod transfer;
+
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -79,6 +83,12 @@ enum Command {
     /// Subscriptions: where events are sent
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
+    /// Import a file of orders or products: JSON, NDJSON, XML or CSV, of any size
+    #[command(after_help = "An import that was interrupted goes on where it was when the same command is run again. \
+        Ends with 0 if every order is stored, with 3 if some failed, with 1 if it could not go on.")]
+    Import(files::ImportArguments),
+    /// Export orders or products into a file that can be imported again
+    Export(files::ExportArguments),
     /// The ledger: what became of each event, and why an order made none
     #[command(subcommand)]
     Events(EventsCommand),
@@ -379,7 +389,7 @@ fn state() -> impl TypedValueParser<Value = State> {
 ///
 /// # Errors
 /// Whatever went wrong, as a sentence for the operator.
-pub fn run() -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<ExitCode> {
     let Cli { common, output, command } = Cli::parse();
     let (log, demo, given) = match &command {
         Command::Serve { demo, given } => ("info", *demo, given.as_ref()),
@@ -391,10 +401,13 @@ pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {
         match command {
-            Command::Serve { .. } => Box::pin(serve::serve(settings, demo)).await,
-            Command::Deliver { .. } => Box::pin(serve::deliver_alone(settings)).await,
-            command => setup::run(&settings, output, command).await,
+            Command::Serve { .. } => Box::pin(serve::serve(settings, demo)).await?,
+            Command::Deliver { .. } => Box::pin(serve::deliver_alone(settings)).await?,
+            Command::Import(arguments) => return Box::pin(transfer::import(settings, output, &arguments)).await,
+            Command::Export(arguments) => Box::pin(transfer::export(settings, &arguments)).await?,
+            command => setup::run(&settings, output, command).await?,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }
 

@@ -60,7 +60,11 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
     let mut conn = database.connect().await?;
     let conn = &mut conn;
     match command {
-        Command::Serve { .. } | Command::Deliver { .. } | Command::Migrate => Ok(()),
+        Command::Serve { .. }
+        | Command::Deliver { .. }
+        | Command::Import(_)
+        | Command::Export(_)
+        | Command::Migrate => Ok(()),
         Command::Subscription(command) => super::subscription::run(conn, output, command).await,
         Command::Events(command) => super::events::run(conn, output, command).await,
         Command::Account(command) => account(conn, output, command).await,
@@ -75,10 +79,13 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
 }
 
 pub(super) async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Result<Account> {
-    let found = store::accounts::find(conn, &of.account).await?;
-    found.with_context(|| {
-        format!("account: expected one that exists, found {:?}; see `ordergate account list`", of.account)
-    })
+    find_named(conn, &of.account).await
+}
+
+/// The account of a name.
+pub(super) async fn find_named(conn: &mut PgConnection, name: &str) -> anyhow::Result<Account> {
+    let found = store::accounts::find(conn, name).await?;
+    found.with_context(|| format!("account: expected one that exists, found {name:?}; see `ordergate account list`"))
 }
 
 /// Reports something that was made.

@@ -12,6 +12,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::body::{self, Bounds, Encoding};
 use super::inflight::Hold;
+use super::local::OnBehalfOf;
 use super::log::Line;
 use super::reply::{Answering, media_type};
 use super::{App, in_place};
@@ -24,6 +25,9 @@ use crate::store;
 use crate::wire::document::{Document, Malformed, Wanted};
 use crate::wire::format::Format;
 use crate::wire::node::Text;
+
+/// The internal id of no token.
+const NO_TOKEN: i64 = 0;
 
 /// A request whose body is read.
 pub(super) struct Received {
@@ -42,7 +46,10 @@ pub(super) struct Received {
 /// Reads a request up to the end of its body.
 pub(super) async fn receive(app: &App, request: Request, role: Role, line: &Arc<Line>) -> Result<Received, Error> {
     let (parts, mut body) = request.into_parts();
-    let early = early(app, &parts.uri, &parts.headers, role, line).await;
+    let mut early = early(app, &parts.uri, &parts.headers, role, line).await;
+    if let (Ok(early), Some(OnBehalfOf(account_id))) = (&mut early, parts.extensions.get()) {
+        early.caller = Some(inside(app, *account_id, line).await?);
+    }
     let result = match early {
         Ok(early) => {
             let (caller, token) = (early.caller.clone(), early.presented.token().map(str::to_owned));
@@ -57,6 +64,15 @@ pub(super) async fn receive(app: &App, request: Request, role: Role, line: &Arc<
         drain(app, body);
     }
     result
+}
+
+/// The caller of a call that this program makes itself, for an account.
+async fn inside(app: &App, account_id: i64, line: &Arc<Line>) -> Result<Caller, Error> {
+    let mut conn = store::connect::acquire(&app.imports.pool).await?;
+    let tokens_version = store::references::versions(&mut conn, account_id).await?.tokens;
+    line.note(|facts| facts.account_id = Some(account_id));
+    let roles = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
+    Ok(Caller { account_id, token_id: NO_TOKEN, roles, expires_at: None, tokens_version, remembered: false })
 }
 
 /// What is known before the body.
@@ -264,7 +280,11 @@ impl Understood<'_> {
 
     /// Looks the caller up again.
     pub(super) async fn look_up_again(&mut self, app: &App, line: &Arc<Line>) -> Result<(), Error> {
-        self.caller = look_up(app, &self.secret, self.role, line).await?;
+        self.caller = if self.caller.token_id == NO_TOKEN {
+            inside(app, self.caller.account_id, line).await?
+        } else {
+            look_up(app, &self.secret, self.role, line).await?
+        };
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod catalogue;
 mod health;
 mod inflight;
 mod layers;
+pub mod local;
 mod log;
 mod market;
 mod orders;

@@ -43,17 +43,17 @@ const ROOMS: [(&str, &[&str]); 16] = [
 
 /// Crates that only some rooms may know.
 const CRATES: [(&str, &[&str]); 12] = [
-    ("reqwest", &["delivery"]),
+    ("reqwest", &["delivery", "cli"]),
     ("async_nats", &["delivery"]),
     ("hmac", &["delivery"]),
     ("rustls", &["delivery"]),
     ("axum", &["http"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
-    ("quick_xml", &["wire"]),
+    ("quick_xml", &["wire", "cli"]),
     ("clap", &["cli", "config"]),
     ("anyhow", &["cli", "main"]),
-    ("serde", &["config"]),
+    ("serde", &["config", "cli"]),
     ("sqlx", &["store", "import", "accounts", "delivery", "http", "cli"]),
 ];
 

@@ -118,13 +118,13 @@ async fn a_command_that_fails_names_what_is_wrong() {
         ),
         (
             "token create --account test --expires-at 2020-01-31",
-            "expires-at: expected a time to come, found 2020-01-31T00:00:00Z",
+            "expires_at: expected a time to come, found 2020-01-31T00:00:00Z",
         ),
         ("--log loud account list", r#"log: expected error, warn, info, debug or trace, found "loud""#),
         ("token revoke --account test 77", "token: expected one of the account's that is not revoked, found 77"),
         ("currency create --account test EURO", r#"currency: expected three letters, found "EURO""#),
         ("touchpoint create --account test app --channel tv", r#"channel: expected one that exists, found "tv""#),
-        ("policy set --account test", "expected at least one of --unknown-profile"),
+        ("policy set --account test", "expected at least one of unknown_profile"),
     ] {
         let sentence = ordergate(&db, command).refused();
         assert!(sentence.contains(expected), "{command}: {sentence}");

@@ -1,0 +1,160 @@
+//! `ordergate export`: page by page into a file, or to standard output.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::read::{self, Piece};
+use super::{ExportArguments, FileFormat, Target, What, table};
+
+/// Items of a page.
+const PAGE: u32 = 1_000;
+
+/// Exports; returns how many items there were.
+pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments) -> anyhow::Result<u64> {
+    let format = match (arguments.format, &arguments.file) {
+        (Some(format), _) => format,
+        (None, Some(file)) => FileFormat::of(file)?,
+        (None, None) => FileFormat::Ndjson,
+    };
+    if format == FileFormat::Csv && arguments.what != What::Orders {
+        bail!("format: expected json, ndjson or xml for {}, found csv", arguments.what.as_str());
+    }
+    let Some(file) = &arguments.file else {
+        return pages(target, arguments.what, format, std::io::stdout().lock()).await;
+    };
+    // Under another name until it is whole.
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let out = File::create(&new).with_context(|| new.display().to_string())?;
+    let count = pages(target, arguments.what, format, &out).await?;
+    out.sync_all()?;
+    fs::rename(&new, file).with_context(|| file.display().to_string())?;
+    Ok(count)
+}
+
+async fn pages(target: &Target, what: What, format: FileFormat, out: impl Write) -> anyhow::Result<u64> {
+    let mut out = Writer::new(format, out)?;
+    let mut from_id = String::new();
+    loop {
+        let (items, next) = page(target, what, format, &from_id).await?;
+        for item in &items {
+            out.write(item)?;
+        }
+        if next.is_empty() {
+            return out.finish();
+        }
+        from_id = next;
+    }
+}
+
+/// A page's items, and where the next one begins.
+async fn page(target: &Target, what: What, format: FileFormat, from_id: &str) -> anyhow::Result<(Vec<String>, String)> {
+    let body = json!({"limit": PAGE, "from_id": from_id}).to_string().into_bytes();
+    let answered = if format == FileFormat::Xml { "xml" } else { "json" };
+    let call = format!("{}/list?format={answered}", what.as_str());
+    let answer = target.post(&call, "application/json", body).await?;
+    let mut items = Vec::new();
+    let mut next = String::new();
+    let refused = || format!("the answer is {:.300}", String::from_utf8_lossy(&answer));
+    if format == FileFormat::Xml {
+        if !answer.starts_with(b"<xml><error>0</error>") {
+            bail!(refused());
+        }
+        let mut take = |piece| {
+            match piece {
+                Piece::Item(item) => items.push(as_data(&item)),
+                Piece::Field(_, element) => inner(&element).clone_into(&mut next),
+            }
+            ControlFlow::Continue(())
+        };
+        read::xml(answer.as_slice(), "result", &mut take)?;
+    } else {
+        let fields: std::collections::BTreeMap<String, Box<RawValue>> =
+            serde_json::from_slice(&answer).with_context(refused)?;
+        let (Some(result), Some(from_id)) = (fields.get("result"), fields.get("next_from_id")) else {
+            bail!(refused());
+        };
+        let result: Vec<Box<RawValue>> = serde_json::from_str(result.get())?;
+        items.extend(result.into_iter().map(|item| item.get().to_owned()));
+        next = serde_json::from_str(from_id.get())?;
+    }
+    Ok((items, next))
+}
+
+/// An element under the name by which it is imported.
+fn as_data(element: &str) -> String {
+    format!("<data>{}</data>", inner(element))
+}
+
+fn inner(element: &str) -> &str {
+    let start = element.find('>').map_or(0, |at| at + 1);
+    let end = element.rfind("</").unwrap_or(start);
+    element.get(start..end).unwrap_or_default()
+}
+
+/// Writes items one by one.
+enum Writer<W: Write> {
+    Lines { out: BufWriter<W>, format: FileFormat, count: u64 },
+    Table { out: Box<csv::Writer<W>>, count: u64 },
+}
+
+impl<W: Write> Writer<W> {
+    fn new(format: FileFormat, out: W) -> anyhow::Result<Self> {
+        if format == FileFormat::Csv {
+            let mut out = Box::new(csv::Writer::from_writer(out));
+            table::write_head(&mut out)?;
+            return Ok(Writer::Table { out, count: 0 });
+        }
+        let mut out = BufWriter::with_capacity(1 << 20, out);
+        out.write_all(match format {
+            FileFormat::Json => b"{\"data\":[",
+            FileFormat::Xml => b"<xml>\n",
+            FileFormat::Ndjson | FileFormat::Csv => b"",
+        })?;
+        Ok(Writer::Lines { out, format, count: 0 })
+    }
+
+    fn write(&mut self, item: &str) -> anyhow::Result<()> {
+        match self {
+            Writer::Table { out, count } => {
+                *count += 1;
+                table::write(out, item)
+            }
+            Writer::Lines { out, format, count } => {
+                let between = match (*format, *count) {
+                    (FileFormat::Json, 0) => "\n",
+                    (FileFormat::Json, _) => ",\n",
+                    _ => "",
+                };
+                *count += 1;
+                let end = if *format == FileFormat::Json { "" } else { "\n" };
+                Ok(write!(out, "{between}{item}{end}")?)
+            }
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<u64> {
+        match self {
+            Writer::Table { mut out, count } => {
+                out.flush()?;
+                Ok(count)
+            }
+            Writer::Lines { mut out, format, count } => {
+                out.write_all(match format {
+                    FileFormat::Json => b"\n]}\n",
+                    FileFormat::Xml => b"</xml>\n",
+                    FileFormat::Ndjson | FileFormat::Csv => b"",
+                })?;
+                out.flush()?;
+                Ok(count)
+            }
+        }
+    }
+}

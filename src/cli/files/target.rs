@@ -1,0 +1,87 @@
+//! Where calls go: to a server, or to the application in this process, straight on the database.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::http::{App, local};
+
+/// Tries of one call, and the wait before the second, which doubles.
+const TRIES: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// Where calls go.
+pub(in crate::cli) enum Target {
+    /// To a server.
+    Server { client: reqwest::Client, url: String, token: String },
+    /// To the application in this process, for an account.
+    Local { app: Box<App>, account_id: i64 },
+}
+
+impl Target {
+    /// A server by its address.
+    pub(in crate::cli) fn server(url: &str) -> anyhow::Result<Self> {
+        let token = std::env::var("ORDERGATE_TOKEN").unwrap_or_default();
+        if token.is_empty() {
+            bail!("ORDERGATE_TOKEN: expected the server's token, found nothing");
+        }
+        crate::delivery::install_tls();
+        let client = reqwest::Client::builder().build().context("an HTTP client")?;
+        Ok(Target::Server { client, url: url.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// Makes a call of the market, and makes it again where that may help; returns the body of the answer.
+    pub(super) async fn post(&self, call: &str, content_type: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let mut wait = FIRST_WAIT;
+        for number in 1.. {
+            let (status, answer, retry_after) = match self.try_once(call, content_type, body.clone()).await {
+                Ok(answered) => answered,
+                Err(error) if number < TRIES => {
+                    tracing::warn!(error = format!("{error:#}"), "no answer; the call is made again");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if !matches!(status, 408 | 429 | 502..=504) || number >= TRIES {
+                return Ok(answer);
+            }
+            tracing::warn!(status, "the server is busy; the call is made again");
+            tokio::time::sleep(retry_after.unwrap_or(wait)).await;
+            wait *= 2;
+        }
+        bail!("no try is left")
+    }
+
+    async fn try_once(
+        &self,
+        call: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<(u16, Vec<u8>, Option<Duration>)> {
+        let path = format!("/api/v1.1/market/{call}");
+        match self {
+            Target::Server { client, url, token } => {
+                let request = client.post(format!("{url}{path}")).bearer_auth(token);
+                let response = request.header("content-type", content_type).body(body).send().await?;
+                let status = response.status().as_u16();
+                let retry_after =
+                    response.headers().get("retry-after").and_then(|wait| wait.to_str().ok()?.parse().ok());
+                Ok((status, response.bytes().await?.into(), retry_after.map(Duration::from_secs)))
+            }
+            Target::Local { app, account_id } => {
+                let answered = local::call(app, *account_id, &path, content_type, body).await?;
+                Ok((answered.0, answered.1, None))
+            }
+        }
+    }
+
+    /// Leaves nothing behind that is only in memory.
+    pub(in crate::cli) async fn finish(&self, pool: Option<&sqlx::PgPool>) -> anyhow::Result<()> {
+        if let (Target::Local { app, .. }, Some(pool)) = (self, pool) {
+            app.records().write(pool).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! `import` and `export`: where the orders go to or come from, and what the program ends with.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::database::Database;
+use super::files::{self, ExportArguments, ImportArguments, Target, Where};
+use super::output::Output;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::http::App;
+use crate::store;
+
+/// What the program ends with when some orders failed.
+const SOME_FAILED: u8 = 3;
+
+/// A target, and what is to be closed when it was used.
+struct Opened {
+    target: Target,
+    database: Option<(Database, sqlx::PgPool)>,
+}
+
+impl Opened {
+    async fn of(settings: Settings, place: &Where) -> anyhow::Result<Self> {
+        let Some(account) = &place.account else {
+            let url = place.server.as_deref().unwrap_or_default();
+            return Ok(Opened { target: Target::server(url)?, database: None });
+        };
+        let database = Database::for_command(&settings).await?;
+        let opened = Self::local(settings, account, &database).await;
+        match opened {
+            Ok((target, pool)) => Ok(Opened { target, database: Some((database, pool)) }),
+            Err(error) => {
+                database.stop().await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn local(settings: Settings, account: &str, database: &Database) -> anyhow::Result<(Target, sqlx::PgPool)> {
+        if database.is_private() {
+            store::connect::migrate(&database.options).await?;
+        }
+        let mut conn = database.connect().await?;
+        let account = super::setup::find_named(&mut conn, account).await?;
+        let pool = store::connect::pool(database.options.clone(), &settings);
+        let app = Box::new(App::new(settings, pool.clone(), Clock::System, false));
+        Ok((Target::Local { app, account_id: account.id }, pool))
+    }
+
+    /// Leaves nothing behind.
+    async fn close(self) -> anyhow::Result<()> {
+        let Opened { target, database } = self;
+        let Some((database, pool)) = database else { return Ok(()) };
+        let finished = target.finish(Some(&pool)).await;
+        pool.close().await;
+        let stopped = database.stop().await;
+        finished.and(stopped)
+    }
+}
+
+/// Imports files.
+pub(super) async fn import(
+    settings: Settings,
+    output: Output,
+    arguments: &ImportArguments,
+) -> anyhow::Result<ExitCode> {
+    let stop = crate::shutdown::on_signal().context("signals")?;
+    let max_body_bytes = settings.limits.max_body_bytes;
+    let opened = Opened::of(settings, &arguments.place).await?;
+    let done = Box::pin(files::import(&opened.target, arguments, max_body_bytes, output, &stop)).await;
+    let closed = opened.close().await;
+    let all_good = done?;
+    closed?;
+    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
+}
+
+/// Exports into a file.
+pub(super) async fn export(settings: Settings, arguments: &ExportArguments) -> anyhow::Result<()> {
+    let opened = Opened::of(settings, &arguments.place).await?;
+    let done = Box::pin(files::export(&opened.target, arguments)).await;
+    let closed = opened.close().await;
+    let count = done?;
+    eprintln!("{count} were exported");
+    closed
+}
