@@ -6,6 +6,7 @@ mod crash;
 mod database;
 mod deliver;
 mod demo;
+mod files;
 mod lines;
 mod log;
 mod metrics;
