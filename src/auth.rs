@@ -19,7 +19,7 @@ pub enum Role {
     CatalogRead,
     /// Import, change and delete products and SKUs.
     CatalogWrite,
-    /// Manage subscriptions, and see what became of events.
+    /// Set the account up, manage subscriptions, and see what became of events.
     Admin,
 }
 

@@ -70,6 +70,7 @@ fn describe() {
     describe_counter!("ordergate_requests_total", "Requests, by the number in `error`");
     describe_histogram!("ordergate_request_duration_seconds", "How long requests took");
     describe_counter!("ordergate_orders_total", "Orders of imports, by outcome");
+    describe_counter!("ordergate_items_total", "Products and SKUs of imports, by outcome");
     describe_counter!(
         "ordergate_delivery_attempts_total",
         "Tries to deliver an event, by outcome and number of the try"

@@ -62,7 +62,8 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, kind: 
         facts.phases.decode += report.spent.decode;
         facts.phases.plan = report.spent.plan;
         facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
-        facts.counts = Some(Counts { dry_run: head.dry_run, ..counts(&report) });
+        let counts = counts(&report);
+        facts.counts = Some(Counts { orders: None, items: counts.orders, dry_run: head.dry_run, ..counts });
     });
     reply(app, line, &report, head.detail, &understood.secret, format)
 }

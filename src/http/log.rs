@@ -42,7 +42,10 @@ pub(super) struct Phases {
 /// What an import did.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counts {
-    pub orders: usize,
+    /// Orders that were sent ….
+    pub orders: Option<usize>,
+    /// …, or products, or SKUs.
+    pub items: Option<usize>,
     pub created: usize,
     pub updated: usize,
     pub unchanged: usize,
@@ -56,7 +59,11 @@ impl Counts {
         let Counts { created, updated, unchanged, failed, .. } = self;
         let outcomes = [("created", created), ("updated", updated), ("unchanged", unchanged), ("failed", failed)];
         for (outcome, count) in outcomes {
-            metrics::counter!("ordergate_orders_total", "outcome" => outcome).increment(count as u64);
+            if self.orders.is_some() {
+                metrics::counter!("ordergate_orders_total", "outcome" => outcome).increment(count as u64);
+            } else {
+                metrics::counter!("ordergate_items_total", "outcome" => outcome).increment(count as u64);
+            }
         }
     }
 }
@@ -147,7 +154,8 @@ impl Line {
                     error_text,
                     cause,
                     account_id,
-                    orders = counts.map(|c| c.orders),
+                    orders = counts.and_then(|c| c.orders),
+                    items = counts.and_then(|c| c.items),
                     created = counts.map(|c| c.created),
                     updated = counts.map(|c| c.updated),
                     unchanged = counts.map(|c| c.unchanged),

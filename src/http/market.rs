@@ -49,13 +49,12 @@ impl Call {
 
 /// The route of a call.
 pub(super) fn route(call: Call) -> MethodRouter<App> {
-    let handle = move |State(app): State<App>, Extension(line): Extension<Arc<Line>>, request: Request| async move {
+    post(async move |State(app): State<App>, Extension(line): Extension<Arc<Line>>, request: Request| -> Response {
         let answering = Answering::of(request.uri(), request.headers());
         let mut format = answering.format(None, None);
         let done = run(&app, &line, call, request, &answering, &mut format).await;
         done.map_or_else(Reply::from, Reply::done).respond(&app, &line, format)
-    };
-    post(async move |state, line, request| -> Response { handle(state, line, request).await })
+    })
 }
 
 /// From the request to the fields of the answer; `format` becomes what the body asks for.

@@ -140,7 +140,9 @@ fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
 
 pub(super) fn counts(report: &Report<'_>) -> Counts {
     let Tally { created, updated, unchanged, failed } = Tally::of(&report.items);
-    Counts { orders: report.items.len(), created, updated, unchanged, failed, retries: report.retries, dry_run: false }
+    let orders = Some(report.items.len());
+    let retries = report.retries;
+    Counts { orders, items: None, created, updated, unchanged, failed, retries, dry_run: false }
 }
 
 /// The item of an order (contract, section 3).

@@ -160,6 +160,53 @@ async fn what_is_listed_in_minor_units_says_so_and_is_not_for_import() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_needs_its_role() {
+    const TOKENS: [&str; 4] = ["orders:read", "orders:write", "catalog:read", "catalog:write"];
+    let server = TestServer::start().await;
+    let conn = &mut server.db.connect().await;
+    for role in TOKENS {
+        let hash = ordergate::auth::hash(&format!("token-of-{role}-0123456789"));
+        let roles = [role.to_owned()];
+        ordergate::store::tokens::create(conn, server.account_id, &hash, "", &roles, None).await.expect("a token");
+    }
+    for (name, needed) in [
+        ("orders/import", "orders:write"),
+        ("orders/list", "orders:read"),
+        ("orders/get_status", "orders:read"),
+        ("orders/update_order_line_status", "orders:write"),
+        ("orders/delete", "orders:write"),
+        ("orders/preorder", "orders:read"),
+        ("orders/preorder_commit", "orders:write"),
+        ("products/import", "catalog:write"),
+        ("products/list", "catalog:read"),
+        ("products/delete", "catalog:write"),
+        ("sku/import", "catalog:write"),
+        ("sku/list", "catalog:read"),
+        ("sku/delete", "catalog:write"),
+    ] {
+        for role in TOKENS {
+            for format in ["json", "xml"] {
+                let body = object(vec![("token", text(format!("token-of-{role}-0123456789")))]).render(format);
+                let answer = server.market(name, format, body).await;
+                let refused = answer.body.contains("403");
+                assert_eq!(refused, role != needed, "{name} by {role} in {format}: {}", answer.body);
+                assert!(!refused || answer.body.contains(needed), "it names the role: {}", answer.body);
+            }
+        }
+        assert_eq!(
+            server
+                .client()
+                .get(server.url(&format!("/api/v1.1/market/{name}")))
+                .send()
+                .await
+                .expect("an answer")
+                .status(),
+            405
+        );
+    }
+}
+
 /// All pages of a list, as the number of times that each order is on them.
 async fn listed(server: &TestServer, limit: usize) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
