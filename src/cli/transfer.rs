@@ -8,7 +8,7 @@ use super::database::Database;
 use super::files::{self, ExportArguments, ImportArguments, Target, Where};
 use super::output::Output;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{ListMoney, Settings};
 use crate::http::App;
 use crate::store;
 
@@ -38,22 +38,28 @@ impl Opened {
         }
     }
 
-    async fn local(settings: Settings, account: &str, database: &Database) -> anyhow::Result<(Target, sqlx::PgPool)> {
+    async fn local(
+        mut settings: Settings,
+        account: &str,
+        database: &Database,
+    ) -> anyhow::Result<(Target, sqlx::PgPool)> {
         if database.is_private() {
             store::connect::migrate(&database.options).await?;
         }
         let mut conn = database.connect().await?;
         let account = super::setup::find_named(&mut conn, account).await?;
         let pool = store::connect::pool(database.options.clone(), &settings);
+        // What is exported is to be imported.
+        settings.list_money = ListMoney::Decimal;
         let app = Box::new(App::new(settings, pool.clone(), Clock::System, false));
-        Ok((Target::Local { app, account_id: account.id }, pool))
+        Ok((Target::Local { app, pool: pool.clone(), account_id: account.id }, pool))
     }
 
     /// Leaves nothing behind.
     async fn close(self) -> anyhow::Result<()> {
         let Opened { target, database } = self;
         let Some((database, pool)) = database else { return Ok(()) };
-        let finished = target.finish(Some(&pool)).await;
+        let finished = target.finish().await;
         pool.close().await;
         let stopped = database.stop().await;
         finished.and(stopped)

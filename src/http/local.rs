@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Request, header};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -21,7 +22,7 @@ pub async fn call(
     account_id: i64,
     path_and_query: &str,
     content_type: &str,
-    body: Vec<u8>,
+    body: Bytes,
 ) -> Result<(u16, Vec<u8>), Error> {
     let request = Request::post(path_and_query).header(header::CONTENT_TYPE, content_type).body(Body::from(body));
     let mut request = request.map_err(Error::internal)?;

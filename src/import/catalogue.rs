@@ -124,10 +124,13 @@ async fn try_once<'a>(
             return Err(Stopped::Careful("a SKU leaves a product that was known by its text"));
         }
         let locked = stored.lock(conn, request.account_id, &planned, &suspects).await?;
-        let before = planned;
-        planned = spent.plan(|| plan(&checked, &stored, &setup, &imports.limits));
-        if !planned.is_covered_by(&locked, &stored) || planned.any_failed() != before.any_failed() {
-            return Err(store::Error::TryAgain("another request changed the same products or SKUs").into());
+        // All that is new is as it was planned.
+        if !locked.is_empty() {
+            let before = planned;
+            planned = spent.plan(|| plan(&checked, &stored, &setup, &imports.limits));
+            if !planned.is_covered_by(&locked, &stored) || planned.any_failed() != before.any_failed() {
+                return Err(store::Error::TryAgain("another request changed the same products or SKUs").into());
+            }
         }
         let forget: Vec<&str> = suspects.iter().map(String::as_str).collect();
         store::items::clear_digests(conn, request.account_id, &forget).await?;

@@ -17,15 +17,19 @@ const PAGE: u32 = 1_000;
 
 /// Exports; returns how many items there were.
 pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments) -> anyhow::Result<u64> {
+    let is_gz = |file: &PathBuf| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    if let Some(file) = arguments.file.as_ref().filter(|file| is_gz(file)) {
+        bail!("{}: expected a name without .gz; pack it afterwards", file.display());
+    }
     let format = match (arguments.format, &arguments.file) {
         (Some(format), _) => format,
-        (None, Some(file)) => FileFormat::of(file)?,
-        (None, None) => FileFormat::Ndjson,
+        (None, Some(file)) if file.as_os_str() != "-" => FileFormat::of(file)?,
+        (None, _) => FileFormat::Ndjson,
     };
     if format == FileFormat::Csv && arguments.what != What::Orders {
         bail!("format: expected json, ndjson or xml for {}, found csv", arguments.what.as_str());
     }
-    let Some(file) = &arguments.file else {
+    let Some(file) = arguments.file.as_ref().filter(|file| file.as_os_str() != "-") else {
         return pages(target, arguments.what, format, std::io::stdout().lock()).await;
     };
     // Under another name until it is whole.
@@ -59,7 +63,7 @@ async fn page(target: &Target, what: What, format: FileFormat, from_id: &str) ->
     let body = json!({"limit": PAGE, "from_id": from_id}).to_string().into_bytes();
     let answered = if format == FileFormat::Xml { "xml" } else { "json" };
     let call = format!("{}/list?format={answered}", what.as_str());
-    let answer = target.post(&call, "application/json", body).await?;
+    let (_, answer) = target.post(&call, "application/json", body).await?;
     let mut items = Vec::new();
     let mut next = String::new();
     let refused = || format!("the answer is {:.300}", String::from_utf8_lossy(&answer));

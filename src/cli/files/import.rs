@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
@@ -14,12 +14,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::progress::{Progress, rate};
-use super::read::{self, Piece};
+use super::read::{self, Piece, SKIP_TRIGGERS};
 use super::{FileFormat, ImportArguments, Target, What};
 use crate::cli::output::Output;
 
 /// What stands around the items of a body, at most.
 const ENVELOPE_BYTES: usize = 4096;
+/// How long a batch that is on its way is waited for after Ctrl-C.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was acknowledged, all in all.
 #[derive(Debug, Default, Clone, Copy)]
@@ -86,6 +88,8 @@ struct FileImport<'i> {
     path: PathBuf,
     format: FileFormat,
     max_body_bytes: usize,
+    /// What the file says of events.
+    skip_triggers: Option<(String, String)>,
     failed: Failed,
     state: Option<State>,
     tally: Tally,
@@ -104,25 +108,30 @@ impl<'i> FileImport<'i> {
         };
         let is_input = path.as_os_str() == "-";
         let mut tally = Tally::default();
-        let state = if is_input || arguments.dry_run { None } else { Some(State::of(path)?) };
-        let mut failed_bytes = 0;
-        if let Some(state) = &state
-            && !arguments.restart
-            && let Some(bytes) = state.load(&mut tally)?
-        {
-            failed_bytes = bytes;
-            eprintln!("{}: goes on behind {} orders that were acknowledged before", path.display(), tally.read);
-        }
+        let extension = Failed::extension(format);
         let failed = match &arguments.failed {
             Some(failed) => failed.clone(),
-            None if is_input => PathBuf::from("import.failed").with_extension(Failed::extension(format)),
-            None => beside(path, Failed::extension(format)),
+            None if is_input => PathBuf::from(format!("import.{extension}")),
+            None if arguments.dry_run => beside(path, &format!("dry_run.{extension}")),
+            None => beside(path, extension),
         };
         if failed == path {
             bail!("failed: expected another file than the one that is imported, found {}", failed.display());
         }
-        let failed = Failed { path: failed, format, file: None, bytes: failed_bytes };
-        Ok(FileImport { target, arguments, path: path.to_owned(), format, max_body_bytes, failed, state, tally })
+        let state = if is_input || arguments.dry_run { None } else { Some(State::of(path, arguments, &failed)?) };
+        let mut failed_bytes = None;
+        if let Some(state) = &state
+            && !arguments.restart
+        {
+            failed_bytes = state.load(&mut tally)?;
+        }
+        let failed = Failed::open(failed, format, failed_bytes)?;
+        if failed_bytes.is_some() {
+            eprintln!("{}: goes on behind {} orders that were acknowledged before", path.display(), tally.read);
+        }
+        let path = path.to_owned();
+        let skip_triggers = None;
+        Ok(FileImport { target, arguments, path, format, max_body_bytes, skip_triggers, failed, state, tally })
     }
 
     /// Imports it; returns what was acknowledged, and how many orders of it now.
@@ -135,7 +144,18 @@ impl<'i> FileImport<'i> {
         let mut stopped = false;
         while let Some(batch) = batches.recv().await {
             let bytes = batch.bytes;
-            self.send(batch).await.with_context(|| self.path.display().to_string())?;
+            let patience = async {
+                stop.cancelled().await;
+                tokio::time::sleep(PATIENCE).await;
+            };
+            let sent = tokio::select! {
+                sent = self.send(batch) => sent,
+                () = patience => {
+                    stopped = true;
+                    break;
+                }
+            };
+            sent.with_context(|| self.path.display().to_string())?;
             let Tally { read, failed, .. } = self.tally;
             progress.at(bytes, read, read - before, failed);
             if stop.is_cancelled() {
@@ -174,45 +194,59 @@ impl<'i> FileImport<'i> {
             batch: Batch { fields: Vec::new(), items: Vec::new(), bytes: 0 },
             batch_bytes: 0,
             sender,
-            too_large: None,
         };
-        let (format, what) = (self.format, self.arguments.what);
+        let (format, what, max_bytes) = (self.format, self.arguments.what, packer.max_bytes);
         Ok(std::thread::spawn(move || {
-            let done = read::read(source, format, what, &mut |piece| packer.take(piece));
+            let done = read::read(source, format, what, max_bytes, &mut |piece| packer.take(piece));
             // What was good before a fault is sent all the same.
             let _ = packer.pass_on();
-            match packer.too_large {
-                Some(problem) => bail!(problem),
-                None => done,
-            }
+            done
         }))
     }
 
     /// Sends a batch, and notes what became of it. One that is too large goes in halves.
     async fn send(&mut self, batch: Batch) -> anyhow::Result<()> {
         let mut waiting = vec![batch.items];
-        let mut fields = batch.fields;
+        let (of_events, mut fields): (Vec<_>, Vec<_>) =
+            batch.fields.into_iter().partition(|(name, _)| name == SKIP_TRIGGERS);
+        self.skip_triggers = of_events.into_iter().next_back().or(self.skip_triggers.take());
         while let Some(mut items) = waiting.pop() {
             let answer = self.call(&fields, &items).await?;
             let error = answer["error"].as_u64().unwrap_or(500);
-            if error == 413 && items.len() > 1 {
+            let text = answer["error_text"].as_str().unwrap_or("no text");
+            // An order that spoils the document, by its depth, has to be found.
+            let spoiled = error == 400 && ["line ", "byte "].iter().any(|start| text.starts_with(start));
+            if let ([item], true) = (items.as_slice(), spoiled) {
+                let item = item.clone();
+                self.note(&item, &json!({"error_text": text}))?;
+                self.acknowledge().await?;
+                continue;
+            }
+            if (error == 413 || spoiled) && items.len() > 1 {
                 waiting.push(items.split_off(items.len() / 2));
                 waiting.push(items);
                 continue;
             }
             let results = answer["result"].as_array().filter(|results| error == 0 && results.len() == items.len());
             let Some(results) = results else {
-                bail!("the answer is {error}: {}", answer["error_text"].as_str().unwrap_or("no text"));
+                bail!("the answer is {error}: {text}");
             };
             for (item, result) in items.iter().zip(results) {
                 self.note(item, result)?;
             }
             // Those of the file are known now.
             fields.clear();
-            let bytes = self.failed.flush()?;
-            if let Some(state) = &self.state {
-                state.save(self.tally, bytes)?;
-            }
+            self.acknowledge().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down how far the file is.
+    async fn acknowledge(&mut self) -> anyhow::Result<()> {
+        self.target.finish().await?;
+        let bytes = self.failed.flush()?;
+        if let Some(state) = &self.state {
+            state.save(self.tally, bytes)?;
         }
         Ok(())
     }
@@ -225,11 +259,13 @@ impl<'i> FileImport<'i> {
         let mut body = String::with_capacity(items.iter().map(String::len).sum::<usize>() + ENVELOPE_BYTES);
         if self.format == FileFormat::Xml {
             body.push_str("<xml>");
+            body.extend(self.skip_triggers.iter().map(|(_, element)| element.as_str()));
             body.extend(flags.map(|(name, _)| format!("<{name}>true</{name}>")));
             body.extend(fields.iter().map(|(_, element)| element.as_str()).chain(items.iter().map(String::as_str)));
             body.push_str("</xml>");
         } else {
             body.push('{');
+            body.extend(self.skip_triggers.iter().map(|(name, json)| format!("\"{name}\":{json},")));
             body.extend(flags.map(|(name, _)| format!("\"{name}\":true,")));
             body.extend(fields.iter().map(|(name, json)| format!("\"{name}\":{json},")));
             body.push_str("\"data\":[");
@@ -237,8 +273,12 @@ impl<'i> FileImport<'i> {
             body.push_str("]}");
         }
         let call = format!("{}/import?format=json", what.as_str());
-        let answer = self.target.post(&call, self.format.content_type(), body.into_bytes()).await?;
-        serde_json::from_slice(&answer).context("expected an answer in JSON")
+        let (status, answer) = self.target.post(&call, self.format.content_type(), body.into_bytes()).await?;
+        if status == 413 {
+            return Ok(json!({"error": 413, "error_text": "too large"}));
+        }
+        serde_json::from_slice(&answer)
+            .with_context(|| format!("expected an answer in JSON, found HTTP {status} with another"))
     }
 
     fn note(&mut self, item: &str, result: &Json) -> anyhow::Result<()> {
@@ -267,7 +307,6 @@ struct Packer {
     batch: Batch,
     batch_bytes: usize,
     sender: mpsc::Sender<Batch>,
-    too_large: Option<String>,
 }
 
 impl Packer {
@@ -284,10 +323,6 @@ impl Packer {
             }
             Piece::Item(item) => item,
         };
-        if item.len() > self.max_bytes {
-            self.too_large = Some(format!("an order of {} bytes: expected at most {}", item.len(), self.max_bytes));
-            return ControlFlow::Break(());
-        }
         if self.batch.items.len() == self.max_items || self.batch_bytes + item.len() >= self.max_bytes {
             self.pass_on()?;
         }
@@ -327,13 +362,30 @@ struct Failed {
 }
 
 impl Failed {
+    /// One that goes on behind so many bytes, or begins; one of an import before keeps its content under another name.
+    fn open(path: PathBuf, format: FileFormat, bytes: Option<u64>) -> anyhow::Result<Self> {
+        let length = fs::metadata(&path).ok().map(|meta| meta.len());
+        match (bytes, length) {
+            (None, Some(_)) => {
+                fs::rename(&path, beside(&path, "before")).with_context(|| path.display().to_string())?;
+            }
+            (Some(bytes), length) if length.unwrap_or_default() < bytes => bail!(
+                "{}: expected the {bytes} bytes that were written before, found {}; --restart begins anew",
+                path.display(),
+                length.unwrap_or_default()
+            ),
+            _ => {}
+        }
+        Ok(Failed { path, format, file: None, bytes: bytes.unwrap_or_default() })
+    }
+
     fn extension(format: FileFormat) -> &'static str {
         if format == FileFormat::Xml { "failed.xml" } else { "failed.ndjson" }
     }
 
     fn write(&mut self, item: &str, reason: &str) -> anyhow::Result<()> {
         let line = if self.format == FileFormat::Xml {
-            let reason = reason.replace('&', "&amp;").replace('<', "&lt;");
+            let reason = reason.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
             let end = item.rfind("</").unwrap_or(item.len());
             let (start, end) = item.split_at(end);
             format!("{start}<import_error>{reason}</import_error>{end}\n")
@@ -390,13 +442,19 @@ struct State {
     /// By what the file is known.
     size: u64,
     modified: String,
+    /// Where it goes to, as what, and where its failed orders go.
+    going: String,
 }
 
 impl State {
-    fn of(path: &Path) -> anyhow::Result<Self> {
+    fn of(path: &Path, arguments: &ImportArguments, failed: &Path) -> anyhow::Result<Self> {
+        let place = &arguments.place;
+        let to = place.account.as_ref().map(|name| format!("--account {name}"));
+        let to = to.or(place.server.as_ref().map(|url| format!("--server {url}"))).unwrap_or_default();
+        let going = format!("{to} --what {} --failed {}", arguments.what.as_str(), failed.display());
         let meta = fs::metadata(path).with_context(|| path.display().to_string())?;
         let modified = format!("{:?}", meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default());
-        Ok(State { path: beside(path, "progress.json"), size: meta.len(), modified })
+        Ok(State { path: beside(path, "progress.json"), size: meta.len(), modified, going })
     }
 
     /// What was acknowledged before, and how much of the file of failed orders counts; `None` if nothing was.
@@ -413,6 +471,14 @@ impl State {
                 self.path.display()
             );
         }
+        if state["going"].as_str() != Some(&self.going) {
+            bail!(
+                "{}: expected the options with which the import began, {}, found {}; --restart begins anew",
+                self.path.display(),
+                state["going"].as_str().unwrap_or("others"),
+                self.going
+            );
+        }
         for (name, value) in Tally::NAMES.into_iter().zip(tally.values()) {
             *value = state[name].as_u64().unwrap_or_default();
         }
@@ -420,7 +486,8 @@ impl State {
     }
 
     fn save(&self, mut tally: Tally, failed_bytes: u64) -> anyhow::Result<()> {
-        let mut state = json!({"size": self.size, "modified": self.modified, "failed_bytes": failed_bytes});
+        let mut state =
+            json!({"size": self.size, "modified": self.modified, "going": self.going, "failed_bytes": failed_bytes});
         for (name, value) in Tally::NAMES.into_iter().zip(tally.values()) {
             state[name] = json!(*value);
         }

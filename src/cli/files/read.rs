@@ -1,5 +1,6 @@
 //! Reads a file piece by piece, so that never more of it is in memory than one order and a buffer.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
@@ -28,7 +29,49 @@ pub(super) enum Piece {
 pub(super) type Take<'t> = &'t mut dyn FnMut(Piece) -> ControlFlow<()>;
 
 /// The fields of a call that are sent along.
-const FIELDS: [&str; 3] = ["custom_fields", "custom_line_statuses", "categories"];
+const FIELDS: [&str; 4] = ["custom_fields", "custom_line_statuses", "categories", SKIP_TRIGGERS];
+/// The one that is sent along with every batch.
+pub(super) const SKIP_TRIGGERS: &str = "skip_triggers";
+/// Fields of a call that change what an import does, and the options that stand in for them.
+const REFUSED: [(&str, &str); 2] = [("dry_run", "say --dry-run"), ("on_error", "each batch is a request of its own")];
+
+/// Why a field of a file is not read.
+fn refused(name: &str) -> Option<String> {
+    let (_, why) = REFUSED.iter().find(|(refused, _)| *refused == name)?;
+    Some(format!("{name}: expected none in a file; {why}"))
+}
+
+/// A source of which no more than so many bytes are read for one order.
+struct Bounded<'c, R> {
+    source: R,
+    max_bytes: usize,
+    left: &'c Cell<usize>,
+}
+
+impl<R: BufRead> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let ready = self.fill_buf()?;
+        let count = ready.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&ready[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Bounded<'_, R> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        if self.left.get() == 0 {
+            return Err(std::io::Error::other(format!("expected an order of at most {} bytes", self.max_bytes)));
+        }
+        let ready = self.source.fill_buf()?;
+        Ok(&ready[..ready.len().min(self.left.get())])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.left.set(self.left.get().saturating_sub(count));
+        self.source.consume(count);
+    }
+}
 
 /// Opens a file, or standard input; gzip is unpacked where the name says so.
 /// `count` counts the bytes that were read of it.
@@ -59,8 +102,26 @@ impl Read for Counted {
     }
 }
 
-/// Reads all pieces.
-pub(super) fn read(source: impl BufRead, format: FileFormat, what: What, take: Take<'_>) -> anyhow::Result<()> {
+/// Reads all pieces, none of more than `max_bytes`.
+pub(super) fn read(
+    source: impl BufRead,
+    format: FileFormat,
+    what: What,
+    max_bytes: usize,
+    take: Take<'_>,
+) -> anyhow::Result<()> {
+    let (left, mut count) = (Cell::new(max_bytes), 0_u64);
+    let source = Bounded { source, max_bytes, left: &left };
+    let mut take = |piece| {
+        left.set(max_bytes);
+        count += u64::from(matches!(piece, Piece::Item(_)));
+        take(piece)
+    };
+    let done = parse(source, format, what, &mut take);
+    done.with_context(|| format!("behind {count} orders"))
+}
+
+fn parse(source: impl BufRead, format: FileFormat, what: What, take: Take<'_>) -> anyhow::Result<()> {
     match format {
         FileFormat::Json => json(source, take),
         FileFormat::Ndjson => ndjson(source, take),
@@ -136,6 +197,8 @@ impl<'de> Visitor<'de> for Root<'_, '_> {
             if key == "data" {
                 map.next_value_seed(Items(Root { take: &mut *self.take, stopped: &mut *self.stopped }))?;
                 seen = true;
+            } else if let Some(refusal) = refused(&key) {
+                return Err(serde::de::Error::custom(refusal));
             } else if !FIELDS.contains(&&*key) {
                 map.next_value::<IgnoredAny>()?;
             } else if seen {
@@ -184,7 +247,8 @@ pub(super) fn xml(source: impl BufRead, item: &str, take: Take<'_>) -> anyhow::R
             }
             Event::Empty(_) => depth == 1,
             Event::DocType(_) => bail!("expected no DOCTYPE"),
-            Event::Eof if depth == 0 => return Ok(()),
+            Event::Eof if depth == 0 && (seen || item != "data") => return Ok(()),
+            Event::Eof if depth == 0 => bail!("expected the root xml with elements data, found none"),
             Event::Eof => {
                 bail!("byte {}: expected the end of the root, found the end of the file", reader.buffer_position())
             }
@@ -205,6 +269,8 @@ pub(super) fn xml(source: impl BufRead, item: &str, take: Take<'_>) -> anyhow::R
         let piece = if name == item {
             seen = true;
             Piece::Item(text)
+        } else if let Some(refusal) = refused(&name) {
+            bail!(refusal);
         } else if !FIELDS.contains(&&*name) && name != "next_from_id" {
             continue;
         } else if seen {

@@ -95,6 +95,9 @@ pub(super) fn read(source: impl BufRead, take: Take<'_>) -> anyhow::Result<()> {
         let line = Json::Object(line);
         match &mut open {
             Some(open) if open.get("external_id") == order.get("external_id") && order.contains_key("external_id") => {
+                if let Some((name, cell)) = order.iter().find(|(name, cell)| open.get(*name) != Some(cell)) {
+                    bail!("line {number}: {name}: expected what stands in the order's first row, found {cell}");
+                }
                 open.get_mut("lines").and_then(Json::as_array_mut).context("an order has lines")?.push(line);
             }
             _ => {
@@ -122,6 +125,9 @@ pub(super) fn write_head(out: &mut csv::Writer<impl Write>) -> anyhow::Result<()
 /// Writes a listed order.
 pub(super) fn write(out: &mut csv::Writer<impl Write>, order: &str) -> anyhow::Result<()> {
     let order: Map<String, Json> = serde_json::from_str(order)?;
+    if order.get("money").is_some() {
+        bail!("expected amounts as decimals, found minor units: the server's list_money has to be decimal for CSV");
+    }
     let cell = |value: Option<&Json>| match value {
         None => String::new(),
         Some(Json::String(text)) => text.clone(),

@@ -147,6 +147,14 @@ async fn a_file_that_cannot_be_read_says_where_and_what() {
         ("f.csv", "status\nnew\n", "line 1: expected a column external_id"),
         ("g.csv", "external_id,tags\nA,one\n", "line 2: tags: expected JSON, found \"one\""),
         ("h.xml", "<xml><data></xml>", "byte"),
+        ("j.xml", "<orders><order/></orders>", "expected the root xml with elements data, found none"),
+        (
+            "k.csv",
+            "external_id,total_price,line.external_id\nA,1,1\nA,2,2\n",
+            "line 3: total_price: expected what stands in the order's first row, found \"2\"",
+        ),
+        ("l.json", "{\"dry_run\":true,\"data\":[]}", "dry_run: expected none in a file; say --dry-run"),
+        ("m.xml", "<xml><on_error>abort</on_error><data></data></xml>", "on_error: expected none in a file"),
         ("i.txt", "", "expected a name that ends in .json, .ndjson, .jsonl, .xml or .csv; or say --format"),
     ] {
         let ended = import(&db, "", &files.write(name, text));
@@ -157,6 +165,31 @@ async fn a_file_that_cannot_be_read_says_where_and_what() {
     let nobody = ordergate(&db, "import --server http://127.0.0.1:9").arg(BASKETS).run();
     assert!(nobody.err.contains("ORDERGATE_TOKEN: expected the server's token, found nothing"), "{}", nobody.err);
     assert_eq!(ordergate(&db, "import").arg(BASKETS).run().code, Some(2), "where to is not said");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_says_of_events_holds_for_all_its_batches() {
+    let (db, files) = (shop().await, Files::new());
+    let order = |id: &str| {
+        json!({"external_id": id, "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "1",
+            "currency": "USD", "lines": [{"external_id": "1", "product": "p"}]})
+    };
+    let silent = json!({"a": 1, "skip_triggers": true, "data": [order("A"), order("B")]}).to_string();
+    // serde_json sorts keys, and what a file says comes before its orders.
+    let silent = silent.replacen("\"skip_triggers\":true", "\"z\":0", 1).replacen('{', "{\"skip_triggers\":\"1\",", 1);
+    assert_eq!(summary(&import(&db, "--batch 1", &files.write("a.json", silent)))[1], 2);
+    assert_eq!(db.text("select count(*) from outbox").await, "0");
+    let loud = json!({"data": [order("C")]}).to_string();
+    assert_eq!(summary(&import(&db, "--skip-triggers", &files.write("b.json", &loud)))[1], 1);
+    assert_eq!(db.text("select count(*) from outbox").await, "0");
+    let deep = format!("{{\"external_id\":{}1{}}}", "[".repeat(70), "]".repeat(70));
+    let ended = import(&db, "", &files.write("c.ndjson", format!("{}\n{deep}\n{}\n", order("D"), order("E"))));
+    assert_eq!((ended.code, summary(&ended)), (Some(3), [3, 2, 0, 0, 1]), "one order too deep: {}", ended.err);
+    assert!(read(&files.path("c.ndjson.failed.ndjson")).contains("expected at most 64 levels of nesting"));
+    let huge = format!("{{\"external_id\":\"{}\"}}\n", "x".repeat(33 << 20));
+    let ended = import(&db, "", &files.write("d.ndjson", format!("{}\n{huge}", order("F"))));
+    assert!(ended.code == Some(1) && ended.err.contains("expected an order of at most"), "{}", ended.err);
+    assert_eq!(db.text("select count(*) from orders where external_id in ('D', 'E', 'F')").await, "3");
 }
 
 /// A way to a server on which the third request gets no answer; tells when it is there.
@@ -220,16 +253,29 @@ async fn an_import_that_was_killed_goes_on_where_it_was() {
     assert_eq!(program.ended().code, None);
     assert_eq!(server.db.text("select count(*) from orders").await, "19");
     let direct = server.url("");
+    let state = files.path("orders.csv.progress.json");
+    std::fs::write(&state, read(&state).replace(&url, &direct)).expect("a file");
     let ended = run(&direct, "").run();
     assert!(ended.err.contains("goes on behind 20 orders that were acknowledged before"), "{}", ended.err);
     assert_eq!((ended.code, summary(&ended)), (Some(3), [40, 39, 0, 0, 1]), "{}", ended.err);
     assert_eq!(server.db.text("select count(*) from orders").await, "39");
     assert_eq!(read(&files.path("orders.csv.failed.ndjson")).lines().count(), 1);
     assert_eq!(summary(&run(&direct, "").run()), [40, 0, 0, 39, 1], "done: the next one begins anew");
-    // A file that was changed meanwhile is no longer the one that was begun.
-    let state = files.path("orders.csv.progress.json");
-    std::fs::write(&state, json!({"size": 1, "modified": "", "read": 7}).to_string()).expect("a file");
-    assert!(run(&direct, "").run().err.contains("found it changed; --restart begins anew"));
+    assert_eq!(read(&files.path("orders.csv.failed.ndjson.before")).lines().count(), 1, "what failed before is kept");
+    // What was begun for another target, or a file that was changed meanwhile, is not gone on with.
+    let (url, stuck) = broken_way(Arc::clone(&server)).await;
+    let program = run(&url, "").start("");
+    stuck.notified().await;
+    program.signal("KILL");
+    program.ended();
+    let other = run(&direct, "").run();
+    assert!(
+        other.err.contains("expected the options with which the import began") && other.err.contains(&url),
+        "{}",
+        other.err
+    );
+    std::fs::write(&file, baskets).expect("a file");
+    assert!(run(&url, "").run().err.contains("found it changed; --restart begins anew"));
     assert_eq!(summary(&run(&direct, "--restart").run())[0], 40);
     assert!(!state.exists());
 }
