@@ -270,23 +270,18 @@ async fn write(
         // A product that a SKU left or came to by itself is known by no text.
         let digest =
             |id: &str| texts.get(id).filter(|_| kind == request.kind && !forget.contains(id) && stored.stayed(id));
-        let new = |id: &'_ String| stored.of(kind).get(id).is_none();
-        let changed = planned.after(kind);
-        let as_new = |(id, state)| NewItem { external_id: id, state: Some(state), sent_digest: digest(id) };
-        let mut inserts: Vec<NewItem<'_>> =
-            changed.iter().filter(|(id, _)| new(id)).map(|(id, state)| as_new((id.as_str(), state))).collect();
         if kind == ItemType::Product {
-            let stub = |id| NewItem { external_id: id, state: None, sent_digest: None };
-            inserts.extend(planned.stubs.iter().map(String::as_str).map(stub));
-            inserts.sort_unstable_by_key(|item| item.external_id);
+            let stubs: Vec<&str> = planned.stubs.iter().map(String::as_str).collect();
+            store::catalogue::create_product_stubs(conn, account_id, &stubs, stubs.len()).await?;
         }
-        let updates: Vec<NewItem<'_>> =
-            changed.iter().filter(|(id, _)| !new(id)).map(|(id, state)| as_new((id.as_str(), state))).collect();
-        let stubs = if kind == ItemType::Product { planned.stubs.len() } else { 0 };
+        let as_new = |(id, state)| NewItem { external_id: id, state, sent_digest: digest(id) };
+        let (updates, inserts): (Vec<_>, Vec<_>) = planned
+            .after(kind)
+            .iter()
+            .map(|(id, state)| (id.as_str(), state))
+            .partition(|(id, _)| stored.of(kind).contains_key(*id));
+        let [updates, inserts] = [updates, inserts].map(|items| items.into_iter().map(as_new).collect::<Vec<_>>());
         let inserted = store::items::insert(conn, account_id, kind, &inserts).await?;
-        if inserted.len() + stubs < inserts.len() {
-            return Err(store::Error::TryAgain("another request made the same product or SKU"));
-        }
         store::items::update(conn, account_id, kind, &updates).await?;
         drop((inserts, updates));
         if kind == request.kind {

@@ -251,8 +251,8 @@ pub async fn known(
 pub struct NewItem<'s> {
     /// The business key.
     pub external_id: &'s str,
-    /// What can be read; `None` makes a stub.
-    pub state: Option<&'s ItemState>,
+    /// What can be read.
+    pub state: &'s ItemState,
     /// By what its text is known, if it is.
     pub sent_digest: Option<&'s Digest>,
 }
@@ -261,8 +261,7 @@ pub struct NewItem<'s> {
 #[derive(Default)]
 struct Columns<'s> {
     external_ids: Vec<&'s str>,
-    stubs: Vec<bool>,
-    names: Vec<Option<&'s str>>,
+    names: Vec<&'s str>,
     products: Vec<Option<&'s str>>,
     contents: Vec<Json>,
     sent_digests: Vec<Option<&'s [u8]>>,
@@ -273,20 +272,19 @@ impl<'s> Columns<'s> {
         let mut columns = Columns::default();
         for NewItem { external_id, state, sent_digest } in items {
             columns.external_ids.push(external_id);
-            columns.stubs.push(state.is_none());
-            columns.names.push(state.map(|state| &*state.name));
-            columns.products.push(state.and_then(|state| state.product.as_deref()));
-            columns.contents.push(state.map_or_else(|| json!({}), content));
+            columns.names.push(&state.name);
+            columns.products.push(state.product.as_deref());
+            columns.contents.push(content(state));
             columns.sent_digests.push(sent_digest.map(Digest::as_slice));
         }
         columns
     }
 }
 
-/// Inserts those products or SKUs that are not there, sorted by key, each key once; returns their internal ids.
+/// Inserts products or SKUs that are not there, sorted by key, each key once; returns their internal ids.
 ///
 /// # Errors
-/// See [`read`].
+/// See [`read`]; another request may have made one of them first.
 pub async fn insert(
     conn: &mut PgConnection,
     account_id: i64,
@@ -299,23 +297,22 @@ pub async fn insert(
         let rows = sqlx::query!(
             "-- items.insert
             with k as materialized (
-                select * from unnest($3::text[], $4::bool[], $5::text[], $6::text[], $7::jsonb[], $8::bytea[])
-                    with ordinality as k (external_id, stub, name, product, content, sent_digest, place)
+                select * from unnest($3::text[], $4::text[], $5::text[], $6::jsonb[], $7::bytea[])
+                    with ordinality as k (external_id, name, product, content, sent_digest, place)
             ), p as (
                 insert into products (account_id, external_id, stub, name, content, sent_digest)
-                select $1, external_id, stub, name, content, sent_digest from k where $2 order by place
-                on conflict (account_id, external_id) do nothing returning id, external_id
+                select $1, external_id, false, name, content, sent_digest from k where $2 order by place
+                returning id, external_id
             ), s as (
                 insert into skus (account_id, external_id, stub, name, product, content, sent_digest)
-                select $1, external_id, stub, name, product, content, sent_digest from k where not $2 order by place
-                on conflict (account_id, external_id) do nothing returning id, external_id
+                select $1, external_id, false, name, product, content, sent_digest from k where not $2 order by place
+                returning id, external_id
             )
             select id as \"id!\", external_id as \"external_id!\" from p union all select id, external_id from s",
             account_id,
             kind == ItemType::Product,
             &columns.external_ids as &[&str],
-            &columns.stubs,
-            &columns.names as &[Option<&str>],
+            &columns.names as &[&str],
             &columns.products as &[Option<&str>],
             &columns.contents,
             &columns.sent_digests as &[Option<&[u8]>],
@@ -338,24 +335,23 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, kind: ItemType, it
         sqlx::query!(
             "-- items.update
             with k as materialized (
-                select * from unnest($3::text[], $4::bool[], $5::text[], $6::text[], $7::jsonb[], $8::bytea[])
-                    as k (external_id, stub, name, product, content, sent_digest)
+                select * from unnest($3::text[], $4::text[], $5::text[], $6::jsonb[], $7::bytea[])
+                    as k (external_id, name, product, content, sent_digest)
             ), p as (
                 insert into products (account_id, external_id, stub, name, content, sent_digest)
-                select $1, external_id, stub, name, content, sent_digest from k where $2
-                on conflict (account_id, external_id) do update set stub = excluded.stub, name = excluded.name,
+                select $1, external_id, false, name, content, sent_digest from k where $2
+                on conflict (account_id, external_id) do update set stub = false, name = excluded.name,
                     content = excluded.content, sent_digest = excluded.sent_digest, revision = products.revision + 1
             )
             insert into skus (account_id, external_id, stub, name, product, content, sent_digest)
-            select $1, external_id, stub, name, product, content, sent_digest from k where not $2
-            on conflict (account_id, external_id) do update set stub = excluded.stub, name = excluded.name,
+            select $1, external_id, false, name, product, content, sent_digest from k where not $2
+            on conflict (account_id, external_id) do update set stub = false, name = excluded.name,
                 product = excluded.product, content = excluded.content, sent_digest = excluded.sent_digest,
                 revision = skus.revision + 1",
             account_id,
             kind == ItemType::Product,
             &columns.external_ids as &[&str],
-            &columns.stubs,
-            &columns.names as &[Option<&str>],
+            &columns.names as &[&str],
             &columns.products as &[Option<&str>],
             &columns.contents,
             &columns.sent_digests as &[Option<&[u8]>],
