@@ -169,7 +169,7 @@ async fn prune(pool: &PgPool, max_age: Duration) -> store::Result<u64> {
         let packs = store::outbox::prune(&mut conn, max_age, PRUNE_SET).await?;
         let deliveries = store::deliveries::prune(&mut conn, max_age, PRUNE_SET).await?;
         let imports = store::imports::prune(&mut conn, max_age, PRUNE_SET).await?;
-        let orders = store::orders::prune_deleted(&mut conn, max_age, PRUNE_SET).await?;
+        let orders = store::order_edits::prune_deleted(&mut conn, max_age, PRUNE_SET).await?;
         deleted += packs + deliveries + imports + orders;
         if packs.max(deliveries).max(imports).max(orders) < PRUNE_SET.unsigned_abs() {
             return Ok(deleted);

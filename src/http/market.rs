@@ -19,7 +19,7 @@ use crate::error::{Code, Error};
 use crate::import::catalogue;
 use crate::import::edits::{self, Edit};
 use crate::store;
-use crate::store::orders::Found;
+use crate::store::lists::Found;
 use crate::wire::answer::{Object, Value};
 use crate::wire::document::Document;
 use crate::wire::market::{self as schema, NamedOrder};
@@ -131,8 +131,7 @@ impl Asked<'_> {
                 return Err(self.refuse(Code::BadRequest, "endpoint", Problem::unknown("touchpoint", endpoint)));
             }
         }
-        let found =
-            store::orders::page(&mut conn, account_id, page.after, page.limit, page.endpoint.as_deref()).await?;
+        let found = store::lists::page(&mut conn, account_id, page.after, page.limit, page.endpoint.as_deref()).await?;
         drop(conn);
         let style = self.app.settings.list_money;
         let orders = found.items.into_iter().map(|order| listed::order(order, style)).collect();
@@ -162,7 +161,7 @@ impl Asked<'_> {
     async fn order(&self, named: &NamedOrder) -> Result<Found, Error> {
         let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
         let account_id = self.understood.caller.account_id;
-        let found = store::orders::find(&mut conn, account_id, named.id, named.external_id.as_deref()).await?;
+        let found = store::lists::find(&mut conn, account_id, named.id, named.external_id.as_deref()).await?;
         let fits = |found: &Found| {
             named.id.is_none_or(|id| id == found.id)
                 && named.external_id.as_ref().is_none_or(|id| *id == found.external_id)

@@ -98,7 +98,7 @@ pub async fn update_line_status(
     after.revision += 1;
     let line: Vec<_> = PlacedLine::all(&after).skip(place).take(1).collect();
     store::order_lines::write(conn, edit.account_id, &line, 1).await?;
-    store::orders::touch(conn, edit.account_id, after.id, after.revision, edit.now).await?;
+    store::order_edits::touch(conn, edit.account_id, after.id, after.revision, edit.now).await?;
     let events = changes::events(Some(&before.state), &after.state, after.revision);
     edit.tell(conn, external_id, &after, &events).await?;
     transaction.commit().await.map_err(store::Error::from)?;
@@ -117,7 +117,7 @@ pub async fn delete(imports: &Imports, edit: &Edit<'_>, external_id: &str) -> Re
     let mut orders = store::orders::lock_and_read(conn, edit.account_id, &[external_id]).await?;
     let Some(order) = orders.remove(external_id) else { return Ok(false) };
     let event = changes::deleted(&order.state, order.revision + 1);
-    store::orders::delete(conn, edit.account_id, order.id, order.revision + 2).await?;
+    store::order_edits::delete(conn, edit.account_id, order.id, order.revision + 2).await?;
     edit.tell(conn, external_id, &order, &[event]).await?;
     transaction.commit().await.map_err(store::Error::from)?;
     Ok(true)

@@ -1,7 +1,6 @@
 //! Orders and their lines. Whoever changes a line holds the lock of its order.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
@@ -10,9 +9,8 @@ use time::OffsetDateTime;
 
 use super::order_lines::{self, LineRow, PlacedLine};
 use super::references::Versions;
-use super::subscriptions::interval;
 use super::{Error, Result, SET, custom_values};
-use crate::domain::orders::{LineState, ListedOrder, OrderState, StoredOrder};
+use crate::domain::orders::{LineState, OrderState, StoredOrder};
 
 /// Separates tags on their way to the database: no text that is stored can hold it.
 const TAG_SEPARATOR: &str = "\u{1f}";
@@ -51,166 +49,6 @@ pub async fn read(
         collect(rows, &mut orders)?;
     }
     Ok(orders)
-}
-
-/// A page of a list.
-#[derive(Debug)]
-pub struct Page<T> {
-    /// What stands on it.
-    pub items: Vec<T>,
-    /// The internal id of the last one, unless nothing comes behind it.
-    pub last: Option<i64>,
-}
-
-/// The orders of an account behind one, oldest first; only those of a touchpoint, if one is named.
-///
-/// # Errors
-/// See [`read`].
-pub async fn page(
-    conn: &mut PgConnection,
-    account_id: i64,
-    after: i64,
-    limit: i64,
-    endpoint: Option<&str>,
-) -> Result<Page<ListedOrder>> {
-    // One more tells whether this is the last page.
-    let mut keys = sqlx::query!(
-        "-- orders.page
-        select o.id, o.external_id, p.profile_id from (
-            select id, external_id, profile from orders
-            where account_id = $1 and id > $2 and ($4::text is null or endpoint = $4)
-            order by id limit $3
-        ) o
-        join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
-        order by o.id",
-        account_id,
-        after,
-        limit + 1,
-        endpoint,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let more = i64::try_from(keys.len()).is_ok_and(|found| found > limit);
-    if more {
-        keys.pop();
-    }
-    let last = keys.last().map(|key| key.id).filter(|_| more);
-    let external_ids: Vec<&str> = keys.iter().map(|key| &*key.external_id).collect();
-    let mut orders = read(conn, account_id, &external_ids).await?;
-    // One that went meanwhile is left out, as is one that is there again under another number: that comes later.
-    let listed = keys.into_iter().filter_map(|key| {
-        let order = orders.remove(&key.external_id).filter(|order| order.id == key.id)?;
-        Some(ListedOrder { external_id: key.external_id, profile_id: key.profile_id, order })
-    });
-    Ok(Page { items: listed.collect(), last })
-}
-
-/// A stored order as far as look-ups show it.
-#[derive(Debug)]
-pub struct Found {
-    /// The internal id.
-    pub id: i64,
-    /// The business key.
-    pub external_id: String,
-    /// A touchpoint's external id.
-    pub endpoint: String,
-    /// An order status.
-    pub status: String,
-}
-
-/// The orders that one of two ids names.
-///
-/// # Errors
-/// See [`read`].
-pub async fn find(
-    conn: &mut PgConnection,
-    account_id: i64,
-    id: Option<i64>,
-    external_id: Option<&str>,
-) -> Result<Vec<Found>> {
-    let found = sqlx::query_as!(
-        Found,
-        "-- orders.find
-        select id as \"id!\", external_id as \"external_id!\", endpoint as \"endpoint!\", status as \"status!\"
-        from orders where account_id = $1 and id = $2
-        union select id, external_id, endpoint, status from orders where account_id = $1 and external_id = $3",
-        account_id,
-        id,
-        external_id,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(found)
-}
-
-/// Notes a change of an order that the transaction has locked and whose lines it changes by itself; the order is known by
-/// no digest from now on.
-///
-/// # Errors
-/// The database failed.
-pub async fn touch(
-    conn: &mut PgConnection,
-    account_id: i64,
-    id: i64,
-    revision: i64,
-    update_time: OffsetDateTime,
-) -> Result<()> {
-    sqlx::query!(
-        "-- orders.touch
-        update orders set revision = $3, update_time = $4, digest = null, sent_digest = null
-        where account_id = $1 and id = $2",
-        account_id,
-        id,
-        revision,
-        update_time,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Deletes an order, which the transaction has locked, and its lines; orders that are made from now on count their changes
-/// from `revision` at least. The account's row is locked, too.
-///
-/// # Errors
-/// The database failed.
-pub async fn delete(conn: &mut PgConnection, account_id: i64, id: i64, revision: i64) -> Result<()> {
-    sqlx::query!(
-        "-- orders.delete
-        with lines as (
-            delete from order_lines where account_id = $1 and order_id = $2
-        ), gone as (
-            delete from orders where account_id = $1 and id = $2 returning external_id
-        ), raised as (
-            update accounts set first_revision = $3 where id = $1 and first_revision < $3
-        )
-        insert into deleted_orders (account_id, external_id, order_id, deleted_at)
-        select $1, external_id, $2, now() from gone",
-        account_id,
-        id,
-        revision,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Forgets at most `limit` deleted orders that went longer ago than that, by the database's clock; returns how many.
-///
-/// # Errors
-/// The database failed.
-pub async fn prune_deleted(conn: &mut PgConnection, max_age: Duration, limit: i64) -> Result<u64> {
-    let done = sqlx::query!(
-        "-- deleted_orders.prune
-        delete from deleted_orders where (account_id, external_id, order_id) in (
-            select account_id, external_id, order_id from deleted_orders where deleted_at < now() - $1::interval
-            order by deleted_at limit $2 for update skip locked)",
-        interval(max_age),
-        limit,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }
 
 /// An order without its lines.

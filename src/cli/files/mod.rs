@@ -4,6 +4,7 @@ mod export;
 mod import;
 mod progress;
 mod read;
+mod state;
 mod table;
 mod target;
 
