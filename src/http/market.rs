@@ -1,6 +1,7 @@
 //! The market's small calls: lists, look-ups, changes of one thing, deletions (contract, section 6).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -75,14 +76,17 @@ async fn run(
         understood.look_up_again(app, line).await?;
     }
     let asked = Asked { app, understood: &understood };
-    match call {
+    let start = Instant::now();
+    let done = match call {
         Call::ListOrders => asked.list_orders().await,
         Call::GetStatus => asked.status().await,
         Call::UpdateLineStatus => asked.update_line_status().await,
         Call::DeleteOrder => asked.delete_order().await,
         Call::ListItems(kind) => asked.list_items(kind).await,
         Call::DeleteItems(kind) => asked.delete_items(kind).await,
-    }
+    };
+    line.note(|facts| facts.phases.database = start.elapsed());
+    done
 }
 
 /// A call that is understood.

@@ -1,6 +1,7 @@
 //! `orders/preorder` and `orders/preorder_commit`: one order, checked and priced; and stored by the second.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -61,6 +62,7 @@ async fn run(
     // The whole body is the order's text: by it a commit that is sent again is known.
     let text = String::from_utf8_lossy(&received.bytes);
     let sent = [Sent { text: &text, external_id: None }];
+    let start = Instant::now();
     let report = loop {
         let request = Import {
             account_id: understood.caller.account_id,
@@ -78,7 +80,11 @@ async fn run(
         }
     };
     let counts = super::log::Counts { dry_run: !commits, ..counts(&report) };
-    line.note(|facts| facts.counts = Some(counts));
+    line.note(|facts| {
+        facts.counts = Some(counts);
+        facts.phases.plan = report.spent.plan;
+        facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
+    });
     let item = report.items.first().ok_or_else(|| Error::internal(std::io::Error::other("no item was answered")))?;
     if let Outcome::Failed(rejection) = &item.outcome {
         return Err(refuse(&schema::at_its_place(rejection.as_ref().clone()), &understood.secret));
