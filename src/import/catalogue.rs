@@ -128,7 +128,10 @@ async fn try_once<'a>(
         if !locked.is_empty() {
             let before = planned;
             planned = spent.plan(|| plan(&checked, &stored, &setup, &imports.limits));
-            if !planned.is_covered_by(&locked, &stored) || planned.any_failed() != before.any_failed() {
+            let covered = planned.is_covered_by(&locked, &stored)
+                && planned.products_to_forget(&stored).is_subset(&suspects)
+                && planned.any_failed() == before.any_failed();
+            if !covered {
                 return Err(store::Error::TryAgain("another request changed the same products or SKUs").into());
             }
         }

@@ -138,10 +138,9 @@ async fn what_is_listed_can_be_sent_back_and_changes_nothing() {
 async fn what_is_listed_in_minor_units_says_so_and_is_not_for_import() {
     let given = Given { list_money: Some(ListMoney::Minor), ..Given::default() };
     let server = TestServer::with(given).await;
-    ask(&server, "orders/import", json!({"data": full_orders()[0].as_object().map(|_| json!([{
-        "external_id": "A", "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "45490.5",
-        "delivery_cost": "0.005", "currency": "USD", "lines": [{"external_id": "1", "product": "p", "final_price_per_item": "1"}]}]))}))
-    .await;
+    let order = json!({"external_id": "A", "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "45490.5",
+        "delivery_cost": "0.005", "currency": "USD", "lines": [{"external_id": "1", "product": "p", "final_price_per_item": "1"}]});
+    ask(&server, "orders/import", json!({"data": [order]})).await;
     let products = json!({"data": [{"external_id": "p", "name": "P", "price": "12.5", "sku": [{"external_id": "s", "name": "S", "price": "1"}]}]});
     ask(&server, "products/import", products).await;
     let listed = ask(&server, "orders/list", json!({})).await;
