@@ -137,7 +137,7 @@ async fn try_once<'a>(
         }
         let forget: Vec<&str> = suspects.iter().map(String::as_str).collect();
         store::items::clear_digests(conn, request.account_id, &forget).await?;
-        write(conn, request, &mut planned, &stored, &texts, &suspects).await?;
+        write(conn, imports.is_local, request, &mut planned, &stored, &texts, &suspects).await?;
     }
     renew(conn, request, &planned, &stored, &checked, &texts).await?;
     let Plan { outcomes, ids, .. } = planned;
@@ -262,6 +262,7 @@ async fn decode<'a>(
 /// Writes what changed.
 async fn write(
     conn: &mut PgConnection,
+    is_local: bool,
     request: &CatalogueImport<'_, '_>,
     planned: &mut Plan,
     stored: &Stored,
@@ -284,7 +285,7 @@ async fn write(
             .map(|(id, state)| (id.as_str(), state))
             .partition(|(id, _)| stored.of(kind).contains_key(*id));
         let [updates, inserts] = [updates, inserts].map(|items| items.into_iter().map(as_new).collect::<Vec<_>>());
-        let inserted = store::items::insert(conn, account_id, kind, &inserts).await?;
+        let inserted = store::items::insert(conn, account_id, kind, &inserts, is_local).await?;
         store::items::update(conn, account_id, kind, &updates).await?;
         drop((inserts, updates));
         if kind == request.kind {

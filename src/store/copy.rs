@@ -1,13 +1,16 @@
-//! New orders and their lines by binary `copy`: the fastest way into PostgreSQL. The statements here are not
+//! New orders and their lines, products and SKUs by binary `copy`: the fastest way into PostgreSQL. The statements here are not
 //! checked at compile time, as `copy` cannot be prepared: each has a test that runs it.
 
 use sqlx::encode::{Encode, IsNull};
 use sqlx::postgres::{PgArgumentBuffer, PgCopyIn};
 use sqlx::{PgConnection, Postgres};
 
+use super::item_content;
+use super::items::NewItem;
 use super::order_lines::PlacedLine;
 use super::orders::Keyed;
 use super::{Error, Result, custom_values};
+use crate::domain::catalogue::ItemType;
 use crate::domain::orders::Values;
 
 /// The signature, no flags, no header extension: PostgreSQL's manual, page on `COPY`, binary format.
@@ -45,14 +48,18 @@ impl Rows {
     }
 
     fn json(&mut self, values: &Values<'_>) {
+        if values.is_empty() {
+            self.json_text("{}");
+        } else {
+            self.json_text(&custom_values::object(values).to_string());
+        }
+    }
+
+    fn json_text(&mut self, json: &str) {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 4]);
         self.0.push(JSONB_VERSION);
-        if values.is_empty() {
-            self.0.extend_from_slice(b"{}");
-        } else {
-            self.0.extend_from_slice(custom_values::object(values).to_string().as_bytes());
-        }
+        self.0.extend_from_slice(json.as_bytes());
         self.note_length(start);
     }
 
@@ -122,6 +129,46 @@ pub fn lines(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
         rows.json(&line.custom_fields);
     }
     Ok(rows.end())
+}
+
+/// Encodes the rows of new products or SKUs, with their internal ids.
+///
+/// # Errors
+/// See [`orders`].
+pub fn items(account_id: i64, kind: ItemType, items: &[(i64, NewItem<'_>)]) -> Result<Vec<u8>> {
+    let mut rows = Rows::new(items.len() * ROW_BYTES);
+    for (id, NewItem { external_id, state, sent_digest }) in items {
+        rows.row(if kind == ItemType::Product { 7 } else { 8 });
+        rows.field(account_id)?;
+        rows.field(*id)?;
+        rows.field(*external_id)?;
+        rows.field(false)?;
+        rows.field(&*state.name)?;
+        rows.json_text(&item_content::content(state).to_string());
+        rows.field(sent_digest.map(|digest| &digest[..]))?;
+        if kind == ItemType::Sku {
+            rows.field(state.product.as_deref())?;
+        }
+    }
+    Ok(rows.end())
+}
+
+/// Sends rows of products or SKUs, and waits until they are stored.
+///
+/// # Errors
+/// The database failed: another request may have made one of them first.
+pub async fn send_items(conn: &mut PgConnection, kind: ItemType, rows: Vec<u8>) -> Result<()> {
+    let statement = match kind {
+        ItemType::Product => {
+            "-- products.copy
+            copy products (account_id, id, external_id, stub, name, content, sent_digest) from stdin (format binary)"
+        }
+        ItemType::Sku => {
+            "-- skus.copy
+            copy skus (account_id, id, external_id, stub, name, content, sent_digest, product) from stdin (format binary)"
+        }
+    };
+    Sent(send(conn, statement, rows).await?).finish().await
 }
 
 /// Sends rows of orders.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 use sqlx::PgConnection;
+use tokio::task::block_in_place;
 
+use super::copy;
 use super::item_content::{content, state};
 use super::lists::Page;
 use super::orders::Digest;
@@ -189,7 +191,8 @@ impl<'s> Columns<'s> {
     }
 }
 
-/// Inserts products or SKUs that are not there, sorted by key, each key once; returns their internal ids.
+/// Inserts products or SKUs that are not there, sorted by key, each key once; returns their internal ids. Many go by `copy` if
+/// the database `is_local`: over TCP its pieces wait for each other.
 ///
 /// # Errors
 /// See [`read`]; another request may have made one of them first.
@@ -198,9 +201,18 @@ pub async fn insert(
     account_id: i64,
     kind: ItemType,
     items: &[NewItem<'_>],
+    is_local: bool,
 ) -> Result<HashMap<String, i64>> {
     let mut inserted = HashMap::with_capacity(items.len());
     for items in items.chunks(SET) {
+        if is_local && items.len() >= MIN_FOR_COPY {
+            let ids = reserve_numbers(conn, kind, items.len()).await?;
+            let numbered: Vec<(i64, NewItem<'_>)> = ids.into_iter().zip(items.iter().copied()).collect();
+            let rows = block_in_place(|| copy::items(account_id, kind, &numbered))?;
+            copy::send_items(conn, kind, rows).await?;
+            inserted.extend(numbered.into_iter().map(|(id, item)| (item.external_id.to_owned(), id)));
+            continue;
+        }
         let columns = Columns::of(items);
         let rows = sqlx::query!(
             "-- items.insert
@@ -230,6 +242,24 @@ pub async fn insert(
         inserted.extend(rows.into_iter().map(|row| (row.external_id, row.id)));
     }
     Ok(inserted)
+}
+
+/// Fewer go in by a statement as fast.
+const MIN_FOR_COPY: usize = 100;
+
+/// Numbers for so many products or SKUs, ascending.
+async fn reserve_numbers(conn: &mut PgConnection, kind: ItemType, count: usize) -> Result<Vec<i64>> {
+    let mut ids = sqlx::query_scalar!(
+        "-- items.reserve_numbers
+        select nextval(case when $1 then 'products_id_seq' else 'skus_id_seq' end::regclass) as \"id!\"
+        from generate_series(1, $2::bigint)",
+        kind == ItemType::Product,
+        i64::try_from(count).unwrap_or(i64::MAX),
+    )
+    .fetch_all(conn)
+    .await?;
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// Replaces products or SKUs that the transaction has locked.

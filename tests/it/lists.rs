@@ -268,6 +268,40 @@ async fn a_list_beside_eight_importers_misses_nothing_and_repeats_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_products_go_in_as_few_do() {
+    let server = TestServer::start().await;
+    let product = |id: usize| {
+        json!({"external_id": format!("p{id}"), "name": format!(" \u{1F600} {id}"), "price": "1.50", "barcode": [4_006_381_333_931_i64],
+            "sku": [{"external_id": format!("s{id}"), "name": "S", "tags": ["a", "b"]}]})
+    };
+    let all: Vec<Json> = (0..250).map(product).collect();
+    let many = json!({"detail": true, "data": all});
+    let answer = ask(&server, "products/import", many.clone()).await;
+    assert_eq!(
+        answer["result"].as_array().expect("a list").iter().filter(|item| item["outcome"] == "created").count(),
+        250
+    );
+    assert_eq!(ask(&server, "products/import", many).await.to_string().matches("unchanged").count(), 250);
+    let listed = ask(&server, "products/list", json!({"limit": 1000})).await;
+    let made = &answer["result"][7];
+    let of_id = format!("select external_id from products where id = {}", made["id"]);
+    assert_eq!(
+        json!(server.db.text(&of_id).await),
+        made["external_id"],
+        "the id that was answered is the one that is stored"
+    );
+    let found =
+        listed["result"].as_array().expect("a list").iter().find(|item| item["external_id"] == "p7").expect("p7");
+    assert_eq!(
+        (&found["name"], &found["price"], &found["sku"][0]["tags"]),
+        (&json!(" \u{1F600} 7"), &json!("1.5"), &json!(["a", "b"]))
+    );
+    // One that another request makes first is no failure of the others.
+    let few = json!({"detail": true, "data": [product(1), product(1000)]});
+    assert_eq!(ask(&server, "products/import", few).await.to_string().matches("created").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_changed_line_makes_the_order_unknown() {
     let server = TestServer::start().await;
     let mut sent = order("A", 1, 0);
