@@ -70,12 +70,14 @@ async fn run(
     }
     let pool = store::connect::pool(database.options.clone(), &settings);
     let address = listener.local_addr().context("the listener's address")?;
+    // Before it is said that all is ready.
+    let measuring = measure(settings.metrics_listen, &pool)?;
     if demo {
         demo::set_up(&pool, migrated.before == 0 || database.is_private()).await?;
         demo::print_how_to_try(address);
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
-    let (outbox_max_age, metrics_listen) = (settings.outbox_max_age, settings.metrics_listen);
+    let outbox_max_age = settings.outbox_max_age;
     let delivering = deliver(settings.clone(), database, stop.clone());
     let app = App::new(settings, pool.clone(), Clock::System, demo);
     let janitor = janitor(&app, &pool, outbox_max_age);
@@ -88,7 +90,6 @@ async fn run(
         }
         Ok(())
     };
-    let measuring = measure(metrics_listen, &pool)?;
     let served = tokio::select! {
         served = async { tokio::try_join!(serving, delivering) } => served,
         () = measuring => Ok(((), ())),
