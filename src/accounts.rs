@@ -228,16 +228,8 @@ pub async fn set_policies(conn: &mut PgConnection, account_id: i64, policies: Po
 /// # Errors
 /// See [`channels`].
 pub async fn policies(conn: &mut PgConnection, account_id: i64) -> Result<Table, Refused> {
-    let all = accounts::list(conn).await?;
-    let account = all.into_iter().find(|account| account.id == account_id);
-    let missing = || Refused::Missing("account: expected one that exists".to_owned());
-    let account = account.ok_or_else(missing)?;
-    let rows = [
-        ("unknown_profile", account.unknown_profile),
-        ("unknown_product", account.unknown_product),
-        ("unknown_sku", account.unknown_sku),
-    ];
-    Ok(Table::pairs(&["policy", "value"], rows.map(|(name, value)| (name.to_owned(), value)).to_vec()))
+    let policies = accounts::policies(conn, account_id).await?;
+    Ok(Table::pairs(&["policy", "value"], policies.map(|(name, value)| (name.to_owned(), value)).to_vec()))
 }
 
 /// A token to be made.

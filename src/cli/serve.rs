@@ -126,9 +126,9 @@ pub(super) async fn deliver_alone(settings: Settings) -> anyhow::Result<()> {
     let stop = crate::shutdown::on_signal().context("signals")?;
     let database = Database::for_command(&settings).await?;
     database.connect().await?.close().await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
     let pool = store::connect::pool(database.options.clone(), &Settings { max_connections: 1, ..settings.clone() });
     let measuring = measure(settings.metrics_listen, &pool)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
     let delivered = tokio::select! {
         delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop) => delivered,
         () = measuring => Ok(()),

@@ -90,10 +90,7 @@ async fn run(app: &App, line: &Arc<Line>, call: Call, request: Request) -> Resul
     let wanted = schema::wanted();
     let reads = Reads { role: Role::Admin, wanted: &wanted, too_many: schema::too_many };
     let mut format = Format::Json;
-    let mut understood = call::understand(app, &received, &reads, &answering, &mut format, line).await?;
-    if understood.caller.remembered {
-        understood.look_up_again(app, line).await?;
-    }
+    let understood = call::understand_now(app, &received, &reads, &answering, &mut format, line).await?;
     let said = schema::said(&understood.document, &app.settings.limits)
         .map_err(|rejection| Error::new(Code::BadRequest, rejection.text(&understood.secret)))?;
     if matches!(call, Call::ListEvents)

@@ -314,6 +314,22 @@ pub(super) async fn understand<'a>(
     }
 }
 
+/// The same for a call that no transaction confirms the caller of: one that was only remembered is looked up.
+pub(super) async fn understand_now<'a>(
+    app: &'a App,
+    received: &'a Received,
+    reads: &Reads<'_>,
+    answering: &Answering,
+    format: &mut Format,
+    line: &Arc<Line>,
+) -> Result<Understood<'a>, Error> {
+    let mut understood = understand(app, received, reads, answering, format, line).await?;
+    if understood.caller.remembered {
+        understood.look_up_again(app, line).await?;
+    }
+    Ok(understood)
+}
+
 /// A body and its caller; and the format that the body asks for, if it names one.
 type Split<'a> = (Understood<'a>, Result<Option<Format>, Rejection>);
 

@@ -1,4 +1,4 @@
-//! The market's small calls: lists, look-ups, changes of one thing, deletions (contract, section 6).
+//! The market's small calls: lists, look-ups, changes of one thing, deletions, preorders (contract, section 6).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use axum::routing::{MethodRouter, post};
 use super::App;
 use super::call::{self, Reads, Understood};
 use super::log::Line;
+use super::preorder::{self, Pricing};
 use super::reply::{Answering, Reply};
 use crate::auth::Role;
 use crate::config::Limits;
@@ -24,6 +25,7 @@ use crate::store::lists::Found;
 use crate::wire::answer::{Object, Value};
 use crate::wire::document::Document;
 use crate::wire::market::{self as schema, NamedOrder};
+use crate::wire::preorder as schema_of_preorder;
 use crate::wire::{format::Format, listed};
 
 /// A call.
@@ -35,13 +37,14 @@ pub(super) enum Call {
     DeleteOrder,
     ListItems(ItemType),
     DeleteItems(ItemType),
+    Preorder(Pricing),
 }
 
 impl Call {
     fn role(self) -> Role {
         match self {
-            Call::ListOrders | Call::GetStatus => Role::OrdersRead,
-            Call::UpdateLineStatus | Call::DeleteOrder => Role::OrdersWrite,
+            Call::ListOrders | Call::GetStatus | Call::Preorder(Pricing::Check) => Role::OrdersRead,
+            Call::UpdateLineStatus | Call::DeleteOrder | Call::Preorder(Pricing::Commit) => Role::OrdersWrite,
             Call::ListItems(_) => Role::CatalogRead,
             Call::DeleteItems(_) => Role::CatalogWrite,
         }
@@ -53,7 +56,7 @@ pub(super) fn route(call: Call) -> MethodRouter<App> {
     post(async move |State(app): State<App>, Extension(line): Extension<Arc<Line>>, request: Request| -> Response {
         let answering = Answering::of(request.uri(), request.headers());
         let mut format = answering.format(None, None);
-        let done = run(&app, &line, call, request, &answering, &mut format).await;
+        let done = Box::pin(run(&app, &line, call, request, &answering, &mut format)).await;
         done.map_or_else(Reply::from, Reply::done).respond(&app, &line, format)
     })
 }
@@ -69,15 +72,16 @@ async fn run(
 ) -> Result<Object<'static>, Error> {
     let received = call::receive(app, request, call.role(), line).await?;
     *format = answering.format(None, Some(received.format));
-    let wanted = schema::wanted(&app.settings.limits);
+    let limits = &app.settings.limits;
+    let wanted = if matches!(call, Call::Preorder(_)) { schema_of_preorder::wanted() } else { schema::wanted(limits) };
     let reads = Reads { role: call.role(), wanted: &wanted, too_many: schema::too_many };
-    let mut understood = call::understand(app, &received, &reads, answering, format, line).await?;
-    if understood.caller.remembered {
-        understood.look_up_again(app, line).await?;
-    }
-    let asked = Asked { app, understood: &understood };
+    let mut understood = call::understand_now(app, &received, &reads, answering, format, line).await?;
     let start = Instant::now();
+    let asked = Asked { app, understood: &understood };
     let done = match call {
+        Call::Preorder(pricing) => {
+            return preorder::carry_out(app, line, &received.bytes, &mut understood, pricing).await;
+        }
         Call::ListOrders => asked.list_orders().await,
         Call::GetStatus => asked.status().await,
         Call::UpdateLineStatus => asked.update_line_status().await,

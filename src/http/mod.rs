@@ -37,6 +37,7 @@ use crate::import::records::Records;
 use crate::import::setup::Setups;
 use inflight::Inflight;
 use market::Call;
+use preorder::Pricing;
 
 /// What all requests share.
 #[derive(Debug, Clone)]
@@ -137,8 +138,8 @@ fn router(app: &App) -> Router {
         .route("/api/v1.1/market/orders/get_status", market::route(Call::GetStatus))
         .route("/api/v1.1/market/orders/update_order_line_status", market::route(Call::UpdateLineStatus))
         .route("/api/v1.1/market/orders/delete", market::route(Call::DeleteOrder))
-        .route("/api/v1.1/market/orders/preorder", preorder::route(false))
-        .route("/api/v1.1/market/orders/preorder_commit", preorder::route(true))
+        .route("/api/v1.1/market/orders/preorder", market::route(Call::Preorder(Pricing::Check)))
+        .route("/api/v1.1/market/orders/preorder_commit", market::route(Call::Preorder(Pricing::Commit)))
         .route("/api/v1.1/market/products/import", catalogue::import(ItemType::Product))
         .route("/api/v1.1/market/products/list", market::route(Call::ListItems(ItemType::Product)))
         .route("/api/v1.1/market/products/delete", market::route(Call::DeleteItems(ItemType::Product)))

@@ -3,64 +3,41 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Extension;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use axum::routing::{MethodRouter, post};
-
 use super::App;
-use super::call::{self, Reads};
-use super::log::Line;
+use super::call::Understood;
+use super::log::{Counts, Line};
 use super::orders::counts;
-use super::reply::{Answering, Reply};
-use crate::auth::Role;
 use crate::domain::batch::{Head, Sent};
-use crate::domain::rejection::Rejection;
-use crate::error::{Code, Error};
-use crate::import::orders::{Import, Posted};
+use crate::error::Error;
+use crate::import::orders::{Import, Posted, refusal};
 use crate::import::report::Outcome;
 use crate::wire::answer::{Object, Value};
-use crate::wire::format::Format;
 use crate::wire::preorder as schema;
 
-/// The route of a call; `commits`, if it stores the order.
-pub(super) fn route(commits: bool) -> MethodRouter<App> {
-    post(async move |State(app): State<App>, Extension(line): Extension<Arc<Line>>, request: Request| -> Response {
-        let answering = Answering::of(request.uri(), request.headers());
-        let mut format = answering.format(None, None);
-        let done = Box::pin(run(&app, &line, commits, request, &answering, &mut format)).await;
-        done.map_or_else(Reply::from, Reply::done).respond(&app, &line, format)
-    })
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pricing {
+    /// It stores nothing.
+    Check,
+    /// It stores the order.
+    Commit,
 }
 
-/// From the request to the fields of the answer; `format` becomes what the body asks for.
-async fn run(
+/// From the body to the fields of the answer.
+pub(super) async fn carry_out(
     app: &App,
     line: &Arc<Line>,
-    commits: bool,
-    request: Request,
-    answering: &Answering,
-    format: &mut Format,
+    body: &[u8],
+    understood: &mut Understood<'_>,
+    pricing: Pricing,
 ) -> Result<Object<'static>, Error> {
-    let role = if commits { Role::OrdersWrite } else { Role::OrdersRead };
-    let received = call::receive(app, request, role, line).await?;
-    *format = answering.format(None, Some(received.format));
-    let wanted = schema::wanted();
-    let reads = Reads { role, wanted: &wanted, too_many: schema::too_many };
-    let mut understood = call::understand(app, &received, &reads, answering, format, line).await?;
-    if understood.caller.remembered {
-        understood.look_up_again(app, line).await?;
-    }
-    let refuse = |rejection: &Rejection, secret: &str| {
-        let code = if rejection.number() == 409 { Code::Conflict } else { Code::BadRequest };
-        Error::new(code, rejection.text(secret))
-    };
+    let commits = pricing == Pricing::Commit;
     let decoded = schema::order(&understood.document, &app.settings.limits);
-    let (decoded, skip_triggers) = decoded.map_err(|rejection| refuse(&rejection, &understood.secret))?;
-    let order = decoded.order.as_ref().map_err(|rejection| refuse(rejection, &understood.secret))?;
+    let (decoded, skip_triggers) = decoded.map_err(|rejection| refusal(&rejection, &understood.secret))?;
+    let order = decoded.order.as_ref().map_err(|rejection| refusal(rejection, &understood.secret))?;
     let head = Head { dry_run: !commits, skip_triggers, ..Head::default() };
     // The whole body is the order's text: by it a commit that is sent again is known.
-    let text = String::from_utf8_lossy(&received.bytes);
+    let text = String::from_utf8_lossy(body);
     let sent = [Sent { text: &text, external_id: None }];
     let start = Instant::now();
     let report = loop {
@@ -79,7 +56,7 @@ async fn run(
             None => understood.look_up_again(app, line).await?,
         }
     };
-    let counts = super::log::Counts { dry_run: !commits, ..counts(&report) };
+    let counts = Counts { dry_run: !commits, ..counts(&report) };
     line.note(|facts| {
         facts.counts = Some(counts);
         facts.phases.plan = report.spent.plan;
@@ -87,7 +64,7 @@ async fn run(
     });
     let item = report.items.first().ok_or_else(|| Error::internal(std::io::Error::other("no item was answered")))?;
     if let Outcome::Failed(rejection) = &item.outcome {
-        return Err(refuse(&schema::at_its_place(rejection.as_ref().clone()), &understood.secret));
+        return Err(refusal(&schema::at_its_place(rejection.as_ref().clone()), &understood.secret));
     }
     if commits && counts.created + counts.updated > 0 && !skip_triggers {
         app.events_written().notify_one();

@@ -2,7 +2,6 @@
 //! always in this order. It decides every batch as a whole.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -10,7 +9,7 @@ use time::OffsetDateTime;
 use super::changes::Pack;
 use super::check::{self, Checks, Ready};
 use super::customers::Customers;
-use super::definitions::{self, Failure};
+use super::definitions;
 use super::merge::Rules;
 use super::orders::{Import, Imports, Stopped, versions};
 use super::plan::{Group, Plan, plan};
@@ -35,7 +34,8 @@ pub(super) async fn try_once<'a>(
     let mut transaction = store::connect::begin(&imports.pool).await?;
     let conn = &mut *transaction;
     let account_id = request.account_id;
-    let (setup, first_revision) = setup(conn, imports, request).await?;
+    let versions = versions(conn, request).await?;
+    let setup = definitions::apply(conn, account_id, request.head, request.secret, &imports.setups, versions).await?;
     let checks = Checks { setup: &setup, limits: &imports.limits };
     let mut answers = Answers::default();
     let mut ready = ready_orders(conn, request, checks, &mut answers, spent).await?;
@@ -44,7 +44,12 @@ pub(super) async fn try_once<'a>(
     keys.sort_unstable();
     keys.dedup();
     let stored = store::orders::read(conn, account_id, &keys).await?;
-    let rules = Rules { fields: &setup.fields, limits: &imports.limits, first_revision, now: request.now };
+    let rules = Rules {
+        fields: &setup.fields,
+        limits: &imports.limits,
+        first_revision: versions.first_revision,
+        now: request.now,
+    };
     let Plan { mut groups, outcomes } = spent.plan(|| plan(&mut ready, stored, &mut customers, &rules));
     answers.note(outcomes);
     if request.head.on_error == OnError::Abort && answers.any_failed() {
@@ -75,28 +80,6 @@ pub(super) async fn try_once<'a>(
 pub(super) fn note_id(answers: &mut Answers<'_>, group: &Group<'_>, ready: &[Ready<'_>], hidden: bool) {
     let id = group.keyed().map(|keyed| keyed.order.id).filter(|_| !hidden);
     answers.note_id(id, group.members.iter().map(|member| ready[*member].slot));
-}
-
-/// What the account has, after what the request defines was written; and from where new orders count their changes.
-async fn setup(
-    conn: &mut PgConnection,
-    imports: &Imports,
-    request: &Import<'_, '_>,
-) -> Result<(Arc<Setup>, i64), Stopped> {
-    let account_id = request.account_id;
-    let before = versions(conn, request).await?;
-    let setup = imports.setups.of_versions(conn, account_id, before).await?;
-    let written =
-        definitions::write(conn, account_id, request.head, &setup).await.map_err(|failure| match failure {
-            Failure::Store(error) => Stopped::Store(error),
-            Failure::Refused(rejection) => request.refuse(&rejection),
-        })?;
-    if !written {
-        return Ok((setup, before.first_revision));
-    }
-    // Not kept: this may be rolled back.
-    let version = versions(conn, request).await?.setup;
-    Ok((Arc::new(Setup::read(conn, account_id, version).await?), before.first_revision))
 }
 
 /// The orders that pass every check that needs no stored order.

@@ -10,16 +10,16 @@ use sqlx::PgConnection;
 
 use super::catalogue_check::Checked;
 use super::catalogue_plan::{Plan, Stored, plan};
-use super::definitions::{self, Failure};
+use super::definitions;
 use super::digest;
-use super::orders::{Imports, MAX_TRIES, Stopped};
+use super::orders::{Imports, MAX_TRIES, Stopped, confirmed_versions};
 use super::report::{Answers, Outcome, Report, Spent};
 use super::setup::Setup;
 use super::{catalogue_check as check, categories};
 use crate::config::Limits;
 use crate::domain::batch::{Head, OnError, Sent};
 use crate::domain::catalogue::{DecodedItem, ItemType, SentCategory};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::store;
 use crate::store::items::NewItem;
 use crate::store::orders::Digest;
@@ -106,7 +106,11 @@ async fn try_once<'a>(
 ) -> Result<Report<'a>, Stopped> {
     let mut transaction = store::connect::begin(&imports.pool).await?;
     let conn = &mut *transaction;
-    let setup = setup(conn, imports, request).await?;
+    let CatalogueImport { account_id, head, secret, .. } = *request;
+    let versions = confirmed_versions(conn, account_id, request.tokens_version).await?;
+    let setup = definitions::apply(conn, account_id, head, secret, &imports.setups, versions).await?;
+    let written = categories::write(conn, account_id, request.categories).await;
+    written.map_err(|failure| failure.stopped(secret))?;
     let texts = spent.plan(|| texts(request, setup.version, &imports.limits));
     let known = if by_text { known(conn, request, &texts).await? } else { HashMap::new() };
     let mut answers = Answers::default();
@@ -119,7 +123,7 @@ async fn try_once<'a>(
         return Ok(answers.report(true));
     }
     if planned.changes_anything() {
-        let suspects = planned.products_to_forget(&stored);
+        let suspects = planned.products_to_forget(&stored, request.kind);
         if suspects.iter().any(|product| known.contains_key(&**product)) {
             return Err(Stopped::Careful("a SKU leaves a product that was known by its text"));
         }
@@ -129,7 +133,7 @@ async fn try_once<'a>(
             let before = planned;
             planned = spent.plan(|| plan(&checked, &stored, &setup, &imports.limits));
             let covered = planned.is_covered_by(&locked, &stored)
-                && planned.products_to_forget(&stored).is_subset(&suspects)
+                && planned.products_to_forget(&stored, request.kind).is_subset(&suspects)
                 && planned.any_failed() == before.any_failed();
             if !covered {
                 return Err(store::Error::TryAgain("another request changed the same products or SKUs").into());
@@ -148,34 +152,6 @@ async fn try_once<'a>(
     let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
     end.map_err(store::Error::from)?;
     Ok(answers.report(false))
-}
-
-/// What the account has, after what the request defines was written.
-async fn setup(
-    conn: &mut PgConnection,
-    imports: &Imports,
-    request: &CatalogueImport<'_, '_>,
-) -> Result<std::sync::Arc<Setup>, Stopped> {
-    let account_id = request.account_id;
-    let refused = |failure| match failure {
-        Failure::Store(error) => Stopped::Store(error),
-        Failure::Refused(rejection) => {
-            let code = if rejection.number() == 409 { Code::Conflict } else { Code::BadRequest };
-            Stopped::Request(Error::new(code, rejection.text(request.secret)))
-        }
-    };
-    let versions = store::references::versions(conn, account_id).await?;
-    if versions.tokens != request.tokens_version {
-        return Err(Stopped::TokensChanged);
-    }
-    let mut setup = imports.setups.of_versions(conn, account_id, versions).await?;
-    if definitions::write(conn, account_id, request.head, &setup).await.map_err(refused)? {
-        // Not kept: this may be rolled back.
-        let version = store::references::versions(conn, account_id).await?.setup;
-        setup = std::sync::Arc::new(Setup::read(conn, account_id, version).await?);
-    }
-    categories::write(conn, account_id, request.categories).await.map_err(refused)?;
-    Ok(setup)
 }
 
 /// By what the texts of a request's items are known: those whose id is plain and comes once.
@@ -304,7 +280,7 @@ async fn renew(
     checked: &[Checked<'_>],
     texts: &Texts<'_>,
 ) -> store::Result<()> {
-    let forget = planned.products_to_forget(stored);
+    let forget = planned.products_to_forget(stored, request.kind);
     let changed: &BTreeMap<_, _> = planned.after(request.kind);
     let failed: HashSet<usize> = planned.failed().collect();
     let same = checked.iter().filter(|item| !failed.contains(&item.slot)).filter_map(|item| {

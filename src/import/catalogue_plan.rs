@@ -106,7 +106,6 @@ pub(super) struct Plan {
     numberless: Vec<(usize, String)>,
     /// Products that share a SKU within the request.
     sharing: BTreeSet<String>,
-    kind: Option<ItemType>,
 }
 
 impl Plan {
@@ -133,13 +132,14 @@ impl Plan {
     }
 
     /// The products that are no longer what their own text says, since a SKU of theirs changes, comes or goes by itself.
-    pub(super) fn products_to_forget(&self, stored: &Stored) -> BTreeSet<String> {
+    /// In a request for products, those that still have their SKU were sent with it.
+    pub(super) fn products_to_forget(&self, stored: &Stored, requested: ItemType) -> BTreeSet<String> {
         let mut products = self.sharing.clone();
         for (id, after) in &self.skus {
             let before = stored.skus.get(id).and_then(|sku| sku.product.as_ref());
             let leaves = before.filter(|before| Some(*before) != after.product.as_ref());
             products.extend(leaves.cloned());
-            if self.kind == Some(ItemType::Sku) {
+            if requested == ItemType::Sku {
                 products.extend(before.cloned());
                 products.extend(after.product.clone());
             }
@@ -195,7 +195,6 @@ pub(super) fn plan(checked: &[Checked<'_>], stored: &Stored, setup: &Setup, limi
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for item in checked {
         let (id, kind) = (&*item.item.external_id, kind(&item.item));
-        plan.kind = Some(kind);
         let outcome = apply(&mut plan, item, stored, setup, limits);
         if outcome.is_ok() {
             match stored.of(kind).get(id) {

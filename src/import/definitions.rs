@@ -1,17 +1,20 @@
 //! Definitions of custom fields and of line statuses: merged in the order sent, written only where they change.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 use tokio::task::block_in_place;
 
-use super::setup::Setup;
+use super::orders::{Stopped, confirmed_versions, refusal};
+use super::setup::{Setup, Setups};
 use crate::domain::batch::Head;
 use crate::domain::custom_fields::{Definition, EntityType, SentDefinition};
 use crate::domain::line_statuses::{LineStatus, SentLineStatus};
 use crate::domain::place::Place;
 use crate::domain::rejection::Rejection;
 use crate::store;
+use crate::store::references::Versions;
 
 /// Why definitions were not written.
 pub(super) enum Failure {
@@ -27,6 +30,34 @@ impl From<store::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// What ends the request.
+    pub(super) fn stopped(self, secret: &str) -> Stopped {
+        match self {
+            Failure::Store(error) => Stopped::Store(error),
+            Failure::Refused(rejection) => Stopped::Request(refusal(&rejection, secret)),
+        }
+    }
+}
+
+/// What the account has, as of those versions, after what the request defines was written.
+pub(super) async fn apply(
+    conn: &mut PgConnection,
+    account_id: i64,
+    head: &Head,
+    secret: &str,
+    setups: &Setups,
+    versions: Versions,
+) -> Result<Arc<Setup>, Stopped> {
+    let setup = setups.of_versions(conn, account_id, versions).await?;
+    if !write(conn, account_id, head, &setup).await.map_err(|failure| failure.stopped(secret))? {
+        return Ok(setup);
+    }
+    // Not kept: this may be rolled back.
+    let version = confirmed_versions(conn, account_id, versions.tokens).await?.setup;
+    Ok(Arc::new(Setup::read(conn, account_id, version).await?))
+}
+
 /// True if what a request defines differs from what the account has.
 ///
 /// # Errors
@@ -39,12 +70,7 @@ pub(super) fn differ(head: &Head, setup: &Setup) -> Result<bool, Rejection> {
 /// Writes what a request defines, if it differs from what the account has; true if so. Requests that carry the
 /// same definitions do not wait for each other: the lock is taken only when something changes, and what is
 /// stored is then read again.
-pub(super) async fn write(
-    conn: &mut PgConnection,
-    account_id: i64,
-    head: &Head,
-    setup: &Setup,
-) -> Result<bool, Failure> {
+async fn write(conn: &mut PgConnection, account_id: i64, head: &Head, setup: &Setup) -> Result<bool, Failure> {
     if !block_in_place(|| differ(head, setup)).map_err(Failure::Refused)? {
         return Ok(false);
     }

@@ -12,13 +12,14 @@ use tokio::task::block_in_place;
 use super::careful::Catalogue;
 use super::check::{Checks, Ready};
 use super::definitions;
-use super::orders::{Import, Imports, Stopped, versions};
+use super::orders::{Import, Imports, Stopped, refusal, versions};
 use super::quick::{Candidate, Complete, New, Quick, Wanted, is_known, ready};
 use super::report::{Report, Spent};
 use super::setup::Setup;
 use crate::domain::batch::Sent;
 use crate::store;
 use crate::store::copy;
+use crate::store::copy::MIN_ROWS;
 use crate::store::looks::{self, Numbers, Stored};
 use crate::store::orders::Digest;
 use crate::store::references::Versions;
@@ -32,8 +33,6 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 const MAX_KEYS: usize = SET;
 /// Numbers are reserved for so many times the orders that are new, since the next ones are probably new, too.
 const SETS_AHEAD: usize = 10;
-/// Fewer orders are inserted by one statement: a copy takes several round trips.
-const MIN_FOR_COPY: usize = 100;
 
 /// Runs the whole in one transaction.
 pub(super) async fn try_once<'a>(
@@ -44,7 +43,9 @@ pub(super) async fn try_once<'a>(
     let mut transaction = store::connect::begin_impatient(&imports.pool).await?;
     let versions = versions(&mut transaction, request).await?;
     let setup = imports.setups.of_versions(&mut transaction, request.account_id, versions).await?;
-    if block_in_place(|| definitions::differ(request.head, &setup)).map_err(|rejection| request.refuse(&rejection))? {
+    if block_in_place(|| definitions::differ(request.head, &setup))
+        .map_err(|rejection| refusal(&rejection, request.secret))?
+    {
         return Err(Stopped::Careful("it changes definitions"));
     }
     let checks = Checks { setup: &setup, limits: &imports.limits };
@@ -140,7 +141,7 @@ impl<'r, 'a> Large<'r, 'a> {
             let set = self.decoded(picked, spent).await;
             let mut new = self.decide(conn, set, spent).await?;
             // sqlx sends a copy in several writes, which wait for each other over TCP.
-            while self.is_local && new.orders.len() >= MIN_FOR_COPY {
+            while self.is_local && new.orders.len() >= MIN_ROWS {
                 new = self.copy(conn, new, spent).await?;
             }
             self.write_events(conn, 0).await?;

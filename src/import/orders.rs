@@ -119,12 +119,13 @@ impl<'a> Import<'_, 'a> {
             Posted::Singly(each) => (0, each[order].announce),
         }
     }
+}
 
-    /// The failure of a definition.
-    pub(super) fn refuse(&self, rejection: &Rejection) -> Stopped {
-        let code = if rejection.number() == 409 { Code::Conflict } else { Code::BadRequest };
-        Stopped::Request(Error::new(code, rejection.text(self.secret)))
-    }
+/// The failure of a request for something that it sends; `secret`, its token, never shows in it.
+#[must_use]
+pub fn refusal(rejection: &Rejection, secret: &str) -> Error {
+    let code = if rejection.number() == 409 { Code::Conflict } else { Code::BadRequest };
+    Error::new(code, rejection.text(secret))
 }
 
 /// Why one try ended without a report.
@@ -194,8 +195,17 @@ pub async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>) -> Res
 
 /// The versions of what is kept of the account, as this transaction sees them.
 pub(super) async fn versions(conn: &mut PgConnection, request: &Import<'_, '_>) -> Result<Versions, Stopped> {
-    let versions = store::references::versions(conn, request.account_id).await?;
-    if versions.tokens == request.tokens_version { Ok(versions) } else { Err(Stopped::TokensChanged) }
+    confirmed_versions(conn, request.account_id, request.tokens_version).await
+}
+
+/// The same, if the tokens are of the version by which the caller may import.
+pub(super) async fn confirmed_versions(
+    conn: &mut PgConnection,
+    account_id: i64,
+    tokens_version: i64,
+) -> Result<Versions, Stopped> {
+    let versions = store::references::versions(conn, account_id).await?;
+    if versions.tokens == tokens_version { Ok(versions) } else { Err(Stopped::TokensChanged) }
 }
 
 impl Spent {

@@ -11,12 +11,6 @@ pub struct Account {
     pub id: i64,
     /// Its name.
     pub name: String,
-    /// What an order with an unknown customer does: `create` or `reject`. The others likewise.
-    pub unknown_profile: String,
-    /// For products.
-    pub unknown_product: String,
-    /// For SKUs.
-    pub unknown_sku: String,
 }
 
 /// The account of that name.
@@ -27,7 +21,7 @@ pub async fn find(conn: &mut PgConnection, name: &str) -> Result<Option<Account>
     let row = sqlx::query_as!(
         Account,
         "-- accounts.find
-        select id, name, unknown_profile, unknown_product, unknown_sku from accounts where name = $1",
+        select id, name from accounts where name = $1",
         name,
     )
     .fetch_optional(conn)
@@ -43,7 +37,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Account>> {
     let rows = sqlx::query_as!(
         Account,
         "-- accounts.list
-        select id, name, unknown_profile, unknown_product, unknown_sku from accounts order by name",
+        select id, name from accounts order by name",
     )
     .fetch_all(conn)
     .await?;
@@ -89,6 +83,25 @@ pub async fn set_policies(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What an order does with an unknown customer, product and SKU: `create` or `reject`, each with the policy's name.
+///
+/// # Errors
+/// See [`find`].
+pub async fn policies(conn: &mut PgConnection, account_id: i64) -> Result<[(&'static str, String); 3]> {
+    let row = sqlx::query!(
+        "-- accounts.list_policies
+        select unknown_profile, unknown_product, unknown_sku from accounts where id = $1",
+        account_id,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok([
+        ("unknown_profile", row.unknown_profile),
+        ("unknown_product", row.unknown_product),
+        ("unknown_sku", row.unknown_sku),
+    ])
 }
 
 /// Locks the account's definitions until the end of the transaction.

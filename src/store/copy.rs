@@ -13,6 +13,9 @@ use super::{Error, Result, custom_values};
 use crate::domain::catalogue::ItemType;
 use crate::domain::orders::Values;
 
+/// Fewer orders, products or SKUs go in by one statement as fast: a copy takes several round trips.
+pub const MIN_ROWS: usize = 100;
+
 /// The signature, no flags, no header extension: PostgreSQL's manual, page on `COPY`, binary format.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What stands in the place of a row's number of columns after the last row.

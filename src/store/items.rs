@@ -37,6 +37,14 @@ impl Row {
     }
 }
 
+fn gather(rows: Vec<Row>, items: &mut HashMap<String, StoredItem>) -> Result<()> {
+    for row in rows {
+        let (external_id, item) = row.stored()?;
+        items.insert(external_id, item);
+    }
+    Ok(())
+}
+
 /// Those of some products or SKUs that are stored, by external id; without a lock.
 ///
 /// # Errors
@@ -69,9 +77,7 @@ pub async fn read(
         )
         .fetch_all(&mut *conn)
         .await?;
-        for row in rows {
-            items.extend([row.stored()?]);
-        }
+        gather(rows, &mut items)?;
     }
     Ok(items)
 }
@@ -113,9 +119,7 @@ pub async fn lock_and_read(
         )
         .fetch_all(&mut *conn)
         .await?;
-        for row in rows {
-            items.extend([row.stored()?]);
-        }
+        gather(rows, &mut items)?;
     }
     Ok(items)
 }
@@ -205,7 +209,7 @@ pub async fn insert(
 ) -> Result<HashMap<String, i64>> {
     let mut inserted = HashMap::with_capacity(items.len());
     for items in items.chunks(SET) {
-        if is_local && items.len() >= MIN_FOR_COPY {
+        if is_local && items.len() >= copy::MIN_ROWS {
             let ids = reserve_numbers(conn, kind, items.len()).await?;
             let numbered: Vec<(i64, NewItem<'_>)> = ids.into_iter().zip(items.iter().copied()).collect();
             let rows = block_in_place(|| copy::items(account_id, kind, &numbered))?;
@@ -243,9 +247,6 @@ pub async fn insert(
     }
     Ok(inserted)
 }
-
-/// Fewer go in by a statement as fast.
-const MIN_FOR_COPY: usize = 100;
 
 /// Numbers for so many products or SKUs, ascending.
 async fn reserve_numbers(conn: &mut PgConnection, kind: ItemType, count: usize) -> Result<Vec<i64>> {
@@ -300,8 +301,8 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, kind: ItemType, it
     Ok(())
 }
 
-/// Renews the digests of products or SKUs that were found as they were sent, unless another request is at them. It waits
-/// for no lock.
+/// Renews the digests of products or SKUs that were found as they were sent, unless another request is at them or has
+/// changed them since. It waits for no lock.
 ///
 /// # Errors
 /// See [`read`].
@@ -378,7 +379,6 @@ pub async fn page(
     after: i64,
     limit: i64,
 ) -> Result<Page<ListedItem>> {
-    // One more tells whether this is the last page.
     let rows = sqlx::query_as!(
         Row,
         "-- items.page
@@ -400,20 +400,16 @@ pub async fn page(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let mut items = rows.into_iter().map(Row::listed).collect::<Result<Vec<_>>>()?;
-    let more = i64::try_from(items.len()).is_ok_and(|found| found > limit);
-    if more {
-        items.pop();
-    }
-    let last = items.last().map(|item| item.id).filter(|_| more);
+    let items = rows.into_iter().map(Row::listed).collect::<Result<Vec<_>>>()?;
+    let mut page = Page::cut(items, limit, |item| item.id);
     if kind == ItemType::Product {
-        let products: Vec<&str> = items.iter().map(|item| &*item.external_id).collect();
+        let products: Vec<&str> = page.items.iter().map(|item| &*item.external_id).collect();
         let mut skus = skus_of(conn, account_id, &products).await?;
-        for item in &mut items {
+        for item in &mut page.items {
             item.skus = skus.remove(&item.external_id).unwrap_or_default();
         }
     }
-    Ok(Page { items, last })
+    Ok(page)
 }
 
 async fn skus_of(

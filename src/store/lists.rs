@@ -14,6 +14,18 @@ pub struct Page<T> {
     pub last: Option<i64>,
 }
 
+impl<T> Page<T> {
+    /// A page of at most `limit` items, of which one more was read, if there is one more.
+    pub(super) fn cut(mut items: Vec<T>, limit: i64, id: impl Fn(&T) -> i64) -> Self {
+        let more = i64::try_from(items.len()).is_ok_and(|found| found > limit);
+        if more {
+            items.pop();
+        }
+        let last = items.last().map(id).filter(|_| more);
+        Page { items, last }
+    }
+}
+
 /// The orders of an account behind one, oldest first; only those of a touchpoint, if one is named.
 ///
 /// # Errors
@@ -25,8 +37,7 @@ pub async fn page(
     limit: i64,
     endpoint: Option<&str>,
 ) -> Result<Page<ListedOrder>> {
-    // One more tells whether this is the last page.
-    let mut keys = sqlx::query!(
+    let keys = sqlx::query!(
         "-- orders.page
         select o.id, o.external_id, p.profile_id from (
             select id, external_id, profile from orders
@@ -42,11 +53,7 @@ pub async fn page(
     )
     .fetch_all(&mut *conn)
     .await?;
-    let more = i64::try_from(keys.len()).is_ok_and(|found| found > limit);
-    if more {
-        keys.pop();
-    }
-    let last = keys.last().map(|key| key.id).filter(|_| more);
+    let Page { items: keys, last } = Page::cut(keys, limit, |key| key.id);
     let external_ids: Vec<&str> = keys.iter().map(|key| &*key.external_id).collect();
     let mut orders = super::orders::read(conn, account_id, &external_ids).await?;
     // One that went meanwhile is left out, as is one that is there again under another number: that comes later.

@@ -191,6 +191,14 @@ fn xml_free(out: &mut String, key: &str, value: &Value<'_>) {
     out.push_str("</field>");
 }
 
+/// A text as XML carries it between tags.
+#[must_use]
+pub fn xml_escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    xml_text(&mut out, text);
+    out
+}
+
 fn xml_text(out: &mut String, text: &str) {
     text.chars().for_each(|c| xml_char(out, c));
 }

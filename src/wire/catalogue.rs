@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashSet};
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
-use super::node::{self, Node};
-use super::orders_import::{items, readable, refuse_minor};
+use super::node::Node;
+use super::orders_import::{decoded, items, refuse_minor};
 use crate::config::Limits;
 use crate::domain::catalogue::{
     Datum, DecodedItem, FIELDS, Item, ItemType, Kind, MAX_ITEMS, REGIONAL_FIELDS, Regional, SentCategory,
 };
-use crate::domain::place::{Place, Trail};
+use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};
 use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
 
@@ -36,13 +36,11 @@ pub fn wanted(limits: &Limits) -> [Wanted; 8] {
 /// A breach of the number of items, definitions or categories, which answers 413.
 #[must_use]
 pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
-    let check = |name, things, limit| {
-        let field = document.field(name).filter(|field| field.total > limit)?;
-        Some(Rejection::new(Place::default().field(name), Problem::TooMany { things, limit, sent: Some(field.total) }))
-    };
-    check("data", "items", limits.max_orders)
-        .or_else(|| check("custom_fields", "definitions", limits.max_definitions))
-        .or_else(|| check("categories", "categories", limits.max_orders))
+    document.too_many(&[
+        ("data", "items", limits.max_orders),
+        ("custom_fields", "definitions", limits.max_definitions),
+        ("categories", "categories", limits.max_orders),
+    ])
 }
 
 /// Decodes the categories of a request.
@@ -67,27 +65,13 @@ pub fn categories(document: &Document<'_>, limits: &Limits) -> Result<Vec<SentCa
 /// Decodes one product or SKU of a document, of that place in it.
 #[must_use]
 pub fn item<'a>(format: Format, kind: ItemType, index: usize, text: &'a str, limits: &Limits) -> DecodedItem<'a> {
-    let data = Trail::Field(&Trail::Root, "data");
-    let trail = Trail::Item(&data, index);
-    let unusable = |rejection| DecodedItem { external_id: Cow::Borrowed(""), item: Err(rejection) };
-    let node = match readable(node::read(format, text, limits.max_values()), trail, limits.max_values()) {
-        Ok(node) => node,
-        Err(rejection) => return unusable(rejection),
-    };
-    let (fields, stray) = match Fields::with_stray(format, &node, trail) {
-        Ok(fields) => fields,
-        Err(rejection) => return unusable(rejection),
-    };
-    let external_id = fields.required_key("external_id").unwrap_or_default();
-    let item = match stray {
-        Some(rejection) => Err(rejection),
-        None => match kind {
-            ItemType::Product => product(&fields, limits),
-            ItemType::Sku => fields
-                .required_key("product_external_id")
-                .and_then(|product| item_fields(&fields, limits, Some(product))),
-        },
-    };
+    let (external_id, item) = decoded(format, index, text, limits, |fields| match kind {
+        ItemType::Product => product(fields, limits),
+        ItemType::Sku => {
+            let product = fields.required_key("product_external_id")?;
+            item_fields(fields, limits, Some(product))
+        }
+    });
     DecodedItem { external_id, item }
 }
 

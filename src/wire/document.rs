@@ -108,6 +108,16 @@ impl<'a> Document<'a> {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// The first list of the root that has more items than it may: its key, what its items are, how many it may have.
+    #[must_use]
+    pub fn too_many(&self, bounds: &[(&'static str, &'static str, usize)]) -> Option<Rejection> {
+        bounds.iter().find_map(|(name, things, limit)| {
+            let sent = self.field(name)?.total;
+            let problem = Problem::TooMany { things, limit: *limit, sent: Some(sent) };
+            (sent > *limit).then(|| Rejection::new(Place::default().field(name), problem))
+        })
+    }
+
     /// The fields of the root that were wanted, as one object. In XML the items of a list are its fields, too.
     ///
     /// # Errors

@@ -37,11 +37,7 @@ pub fn wanted(limits: &Limits) -> Vec<Wanted> {
 /// A breach of the number of ids, which answers 413.
 #[must_use]
 pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
-    ["ids", "external_ids"].into_iter().find_map(|name| {
-        let sent = document.field(name).filter(|field| field.total > limits.max_orders)?.total;
-        let problem = Problem::TooMany { things: "ids", limit: limits.max_orders, sent: Some(sent) };
-        Some(Rejection::new(Trail::Field(&Trail::Root, name).place(), problem))
-    })
+    document.too_many(&[("ids", "ids", limits.max_orders), ("external_ids", "ids", limits.max_orders)])
 }
 
 /// Reads the fields of a call's root.

@@ -69,14 +69,11 @@ fn list<'d, 'a>(document: &'d Document<'a>, name: &'static str) -> Result<Option
 /// A breach of the number of orders, definitions or line statuses, which answers 413.
 #[must_use]
 pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
-    let check = |name, things, limit| {
-        let field = document.field(name).filter(|field| field.total > limit)?;
-        let problem = Problem::TooMany { things, limit, sent: Some(field.total) };
-        Some(Rejection::new(Place::default().field(name), problem))
-    };
-    check("data", "orders", limits.max_orders)
-        .or_else(|| check("custom_fields", "definitions", limits.max_definitions))
-        .or_else(|| check("custom_line_statuses", "line statuses", limits.max_line_statuses))
+    document.too_many(&[
+        ("data", "orders", limits.max_orders),
+        ("custom_fields", "definitions", limits.max_definitions),
+        ("custom_line_statuses", "line statuses", limits.max_line_statuses),
+    ])
 }
 
 /// Decodes everything at the root but the orders.
@@ -251,23 +248,40 @@ pub fn xml_order<'a>(index: usize, item: &'a str, limits: &Limits) -> Decoded<'a
 }
 
 fn order<'a>(format: Format, index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+    let (external_id, order) = decoded(format, index, item, limits, |fields| order_fields(fields, limits));
+    Decoded { external_id, order }
+}
+
+/// Decodes an item of `data`: its external id as the answer names it, and what `decode` makes of its fields.
+pub(super) fn decoded<'a, T>(
+    format: Format,
+    index: usize,
+    item: &'a str,
+    limits: &Limits,
+    decode: impl FnOnce(&Fields<'_, 'a>) -> Result<T, Rejection>,
+) -> (Cow<'a, str>, Result<T, Rejection>) {
     let data = Trail::Field(&Trail::Root, "data");
     let trail = Trail::Item(&data, index);
-    let unusable = |rejection| Decoded { external_id: Cow::Borrowed(""), order: Err(rejection) };
     let node = match readable(node::read(format, item, limits.max_values()), trail, limits.max_values()) {
         Ok(node) => node,
-        Err(rejection) => return unusable(rejection),
+        Err(rejection) => return (Cow::Borrowed(""), Err(rejection)),
     };
-    let (fields, stray) = match Fields::with_stray(format, &node, trail) {
+    decoded_node(format, &node, trail, decode)
+}
+
+/// The same of an item that was read.
+pub(super) fn decoded_node<'a, T>(
+    format: Format,
+    node: &Node<'a>,
+    trail: Trail<'_>,
+    decode: impl FnOnce(&Fields<'_, 'a>) -> Result<T, Rejection>,
+) -> (Cow<'a, str>, Result<T, Rejection>) {
+    let (fields, stray) = match Fields::with_stray(format, node, trail) {
         Ok(fields) => fields,
-        Err(rejection) => return unusable(rejection),
+        Err(rejection) => return (Cow::Borrowed(""), Err(rejection)),
     };
     let external_id = fields.required_key("external_id").unwrap_or_default();
-    let order = match stray {
-        Some(rejection) => Err(rejection),
-        None => order_fields(&fields, limits),
-    };
-    Decoded { external_id, order }
+    (external_id, stray.map_or_else(|| decode(&fields), Err))
 }
 
 /// Refuses what was listed in minor units: its amounts would be taken for a hundred times as much.

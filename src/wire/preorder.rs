@@ -6,7 +6,7 @@ use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::listed::{add, money};
 use super::node::{Entry, Node, Object as Tree, Text};
-use super::orders_import::{KEY_FIELDS, order_fields, readable};
+use super::orders_import::{KEY_FIELDS, decoded_node, order_fields, readable};
 use crate::config::{Limits, ListMoney};
 use crate::domain::Patch;
 use crate::domain::batch::Decoded;
@@ -22,12 +22,6 @@ const ROOT: [&str; 3] = ["external_id", "matching", "profile"];
 pub fn wanted() -> Vec<Wanted> {
     let names = ["token", "format", "data", "skip_triggers"].into_iter().chain(ROOT).chain(KEY_FIELDS);
     names.map(|name| Wanted { name, max_items: 0, key: None }).collect()
-}
-
-/// There is one order.
-#[must_use]
-pub fn too_many(_: &Document<'_>, _: &Limits) -> Option<Rejection> {
-    None
 }
 
 /// Decodes the order; and whether its events are skipped.
@@ -57,9 +51,7 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
         }
     };
     let node = Node::Object(Tree { entries: of_root, stray });
-    let (fields, stray) = Fields::with_stray(document.format, &node, place)?;
-    let external_id = fields.required_key("external_id").unwrap_or_default();
-    let order = stray.map_or_else(|| priced(&fields, limits), Err);
+    let (external_id, order) = decoded_node(document.format, &node, place, |fields| priced(fields, limits));
     Ok((Decoded { external_id, order: order.map_err(at_its_place) }, skip_triggers))
 }
 

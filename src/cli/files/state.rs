@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
 
 use super::{FileFormat, ImportArguments};
+use crate::wire::answer;
 
 /// What was acknowledged, all in all.
 #[derive(Debug, Default, Clone, Copy)]
@@ -68,7 +69,7 @@ impl Failed {
 
     pub(super) fn write(&mut self, item: &str, reason: &str) -> anyhow::Result<()> {
         let line = if self.format == FileFormat::Xml {
-            let reason = reason.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let reason = answer::xml_escaped(reason);
             let end = item.rfind("</").unwrap_or(item.len());
             let (start, end) = item.split_at(end);
             format!("{start}<import_error>{reason}</import_error>{end}\n")
@@ -80,11 +81,15 @@ impl Failed {
                 None => format!("{{\"import_error\":{reason},\"item\":{item}}}\n"),
             }
         };
-        let file = match &mut self.file {
+        self.file()?.write_all(line.as_bytes()).with_context(|| self.path.display().to_string())
+    }
+
+    /// The file, made or cut back to what is acknowledged when it is first written to.
+    fn file(&mut self) -> anyhow::Result<&mut File> {
+        Ok(match &mut self.file {
             Some(file) => file,
             file @ None => file.insert(open_at(&self.path, self.bytes, self.format)?),
-        };
-        file.write_all(line.as_bytes()).with_context(|| self.path.display().to_string())
+        })
     }
 
     /// Everything written so far is on disk; returns how much that is.
@@ -98,11 +103,7 @@ impl Failed {
 
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
         if self.format == FileFormat::Xml && (self.file.is_some() || self.bytes > 0) {
-            let file = match &mut self.file {
-                Some(file) => file,
-                file @ None => file.insert(open_at(&self.path, self.bytes, self.format)?),
-            };
-            file.write_all(b"</xml>\n")?;
+            self.file()?.write_all(b"</xml>\n")?;
         }
         self.flush().map(drop)
     }
