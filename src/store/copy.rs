@@ -4,6 +4,7 @@
 use sqlx::encode::{Encode, IsNull};
 use sqlx::postgres::{PgArgumentBuffer, PgCopyIn};
 use sqlx::{PgConnection, Postgres};
+use tokio::task::block_in_place;
 
 use super::item_content;
 use super::items::NewItem;
@@ -24,7 +25,7 @@ const END: [u8; 2] = (-1_i16).to_be_bytes();
 const JSONB_VERSION: u8 = 1;
 
 /// Rows as `copy` takes them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rows(PgArgumentBuffer);
 
 impl Rows {
@@ -134,12 +135,39 @@ pub fn lines(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
     Ok(rows.end())
 }
 
-/// Encodes the rows of new products or SKUs, with their internal ids.
+/// Products or SKUs that are encoded while the database is at work on those before them.
+const PIECE: usize = 500;
+
+/// Copies new products or SKUs in, with their internal ids.
 ///
 /// # Errors
-/// See [`orders`].
-pub fn items(account_id: i64, kind: ItemType, items: &[(i64, NewItem<'_>)]) -> Result<Vec<u8>> {
-    let mut rows = Rows::new(items.len() * ROW_BYTES);
+/// The database failed: another request may have made one of them first.
+pub async fn items(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    items: &[(i64, NewItem<'_>)],
+) -> Result<()> {
+    let statement = match kind {
+        ItemType::Product => {
+            "-- products.copy
+            copy products (account_id, id, external_id, stub, name, content, sent_digest) from stdin (format binary)"
+        }
+        ItemType::Sku => {
+            "-- skus.copy
+            copy skus (account_id, id, external_id, stub, name, content, sent_digest, product) from stdin (format binary)"
+        }
+    };
+    let mut copy = send(conn, statement, HEADER.to_vec()).await?;
+    for items in items.chunks(PIECE) {
+        copy.send(block_in_place(|| item_rows(account_id, kind, items))?).await?;
+    }
+    copy.send(&END[..]).await?;
+    Sent(copy).finish().await
+}
+
+fn item_rows(account_id: i64, kind: ItemType, items: &[(i64, NewItem<'_>)]) -> Result<Vec<u8>> {
+    let mut rows = Rows::default();
     for (id, NewItem { external_id, state, sent_digest }) in items {
         rows.row(if kind == ItemType::Product { 7 } else { 8 });
         rows.field(account_id)?;
@@ -153,25 +181,7 @@ pub fn items(account_id: i64, kind: ItemType, items: &[(i64, NewItem<'_>)]) -> R
             rows.field(state.product.as_deref())?;
         }
     }
-    Ok(rows.end())
-}
-
-/// Sends rows of products or SKUs, and waits until they are stored.
-///
-/// # Errors
-/// The database failed: another request may have made one of them first.
-pub async fn send_items(conn: &mut PgConnection, kind: ItemType, rows: Vec<u8>) -> Result<()> {
-    let statement = match kind {
-        ItemType::Product => {
-            "-- products.copy
-            copy products (account_id, id, external_id, stub, name, content, sent_digest) from stdin (format binary)"
-        }
-        ItemType::Sku => {
-            "-- skus.copy
-            copy skus (account_id, id, external_id, stub, name, content, sent_digest, product) from stdin (format binary)"
-        }
-    };
-    Sent(send(conn, statement, rows).await?).finish().await
+    Ok(std::mem::take(&mut *rows.0))
 }
 
 /// Sends rows of orders.
