@@ -15,7 +15,7 @@ use super::digest;
 use super::orders::{Imports, MAX_TRIES, Stopped, confirmed_versions};
 use super::report::{Answers, Outcome, Report, Spent};
 use super::setup::Setup;
-use super::{catalogue_check as check, categories};
+use super::{catalogue_check as check, categories, halves};
 use crate::config::Limits;
 use crate::domain::batch::{Head, OnError, Sent};
 use crate::domain::catalogue::{DecodedItem, ItemType, SentCategory};
@@ -200,7 +200,7 @@ async fn decode<'a>(
         Some(_) => None,
         None => Some((request.decode)(slot, sent.text, &imports.limits)),
     };
-    let decoded = spent.decode(|| on_two_threads(request.items, decode_one));
+    let decoded = spent.decode(|| halves::each(request.items.iter().enumerate().collect(), decode_one));
     let items = || decoded.iter().flatten().filter_map(|decoded| decoded.item.as_ref().ok());
     let categories: BTreeSet<&str> = items().flat_map(check::categories).collect();
     let categories = if categories.is_empty() {
@@ -216,14 +216,19 @@ async fn decode<'a>(
     } else {
         None
     };
+    let check_one = |(slot, decoded): (usize, Option<DecodedItem<'a>>)| {
+        let DecodedItem { external_id, item } = decoded?;
+        Some((external_id, item.and_then(|item| check::check(slot, item, setup, &categories, products.as_ref()))))
+    };
+    let results = spent.plan(|| halves::each(decoded.into_iter().enumerate().collect(), check_one));
     let mut checked = Vec::new();
-    for (slot, (decoded, sent)) in decoded.into_iter().zip(request.items).enumerate() {
-        let Some(DecodedItem { external_id, item }) = decoded else {
+    for (result, sent) in results.into_iter().zip(request.items) {
+        let Some((external_id, result)) = result else {
             let (id, known) = known_id(sent).unwrap_or_default();
             answers.push(Cow::Borrowed(id), Outcome::Unchanged, Some(known));
             continue;
         };
-        let outcome = match item.and_then(|item| check::check(slot, item, setup, &categories, products.as_ref())) {
+        let outcome = match result {
             Ok(item) => {
                 checked.push(item);
                 Outcome::Unchanged
@@ -233,23 +238,6 @@ async fn decode<'a>(
         answers.push(external_id, outcome, None);
     }
     Ok(checked)
-}
-
-/// Fewer items are decoded where they are: a thread takes longer to start.
-const MIN_TO_SHARE: usize = 200;
-
-/// Does the same with each item; of many, another thread has the second half: the database waits meanwhile.
-fn on_two_threads<T: Sync, D: Send>(items: &[T], work: impl Fn((usize, &T)) -> D + Sync) -> Vec<D> {
-    if items.len() < MIN_TO_SHARE {
-        return items.iter().enumerate().map(work).collect();
-    }
-    let (first, second) = items.split_at(items.len() / 2);
-    std::thread::scope(|scope| {
-        let there = scope.spawn(|| (first.len()..).zip(second).map(&work).collect::<Vec<_>>());
-        let mut done: Vec<_> = first.iter().enumerate().map(&work).collect();
-        done.extend(there.join().expect("decoding does not panic"));
-        done
-    })
 }
 
 /// Writes what changed.

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sqlx::PgConnection;
 
 use super::catalogue_check::{Checked, Values};
-use super::merge;
 use super::report::Outcome;
 use super::setup::Setup;
+use super::{halves, merge};
 use crate::config::Limits;
 use crate::domain::catalogue::{Item, ItemState, ItemType, StoredItem};
 use crate::domain::place::Trail;
@@ -189,8 +189,32 @@ impl Plan {
     }
 }
 
-/// Decides each item in turn, as if they came one by one.
+/// Decides each item as if they came one by one.
 pub(super) fn plan(checked: &[Checked<'_>], stored: &Stored, setup: &Setup, limits: &Limits) -> Plan {
+    let in_turn = |checked| plan_in_turn(checked, stored, setup, limits);
+    if checked.len() < halves::MIN_ITEMS || !are_apart(checked) {
+        return in_turn(checked);
+    }
+    let (first, second) = checked.split_at(checked.len() / 2);
+    let (mut plan, mut rest) = halves::both(|| in_turn(first), || in_turn(second));
+    plan.products.append(&mut rest.products);
+    plan.skus.append(&mut rest.skus);
+    plan.stubs.append(&mut rest.stubs);
+    plan.outcomes.append(&mut rest.outcomes);
+    plan.ids.append(&mut rest.ids);
+    plan.numberless.append(&mut rest.numberless);
+    plan
+}
+
+/// True if no item has anything to do with another one: none, and no SKU, comes twice.
+fn are_apart(checked: &[Checked<'_>]) -> bool {
+    let (mut items, mut skus) = (HashSet::with_capacity(checked.len()), HashSet::with_capacity(checked.len()));
+    checked.iter().all(|Checked { item, .. }| {
+        items.insert(&*item.external_id) && item.skus.iter().all(|sku| skus.insert(&*sku.external_id))
+    })
+}
+
+fn plan_in_turn(checked: &[Checked<'_>], stored: &Stored, setup: &Setup, limits: &Limits) -> Plan {
     let mut plan = Plan::default();
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for item in checked {
@@ -245,7 +269,6 @@ fn apply(
         changes |= before != Some(&after);
         skus.push((sku, after));
     }
-    plan.set(stored, kind(item), &item.external_id, after.clone());
     for (sku, after) in skus {
         plan.set(stored, ItemType::Sku, &sku.external_id, after);
     }
@@ -271,13 +294,19 @@ fn merged(
 ) -> Result<ItemState, Rejection> {
     let fields = if item.product.is_none() { &setup.fields.product } else { &setup.fields.sku };
     let custom = merge::values(&values.custom, before.map(|before| &before.custom_fields), fields, limits, place)?;
-    let mut data = before.map(|before| before.data.clone()).unwrap_or_default();
-    for (key, datum) in &item.data {
-        match datum {
-            Some(datum) => data.insert(*key, datum.clone()),
-            None => data.remove(key),
-        };
-    }
+    let data = match before {
+        None => item.data.iter().filter_map(|(key, datum)| Some((*key, datum.clone()?))).collect(),
+        Some(before) => {
+            let mut data = before.data.clone();
+            for (key, datum) in &item.data {
+                match datum {
+                    Some(datum) => data.insert(*key, datum.clone()),
+                    None => data.remove(key),
+                };
+            }
+            data
+        }
+    };
     let stored_regions = || before.map(|before| before.regional_data.clone()).unwrap_or_default();
     Ok(ItemState {
         name: item.name.clone().into_owned(),

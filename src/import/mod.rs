@@ -3,7 +3,8 @@
 //! `orders` chooses the way: one of the quick ones (`joint` and `small` for one order or a few, `large` for many; they
 //! share `quick`), or the `careful` one for what they cannot decide alone. What to store, what to announce and what to
 //! answer is decided by `check`, `customers`, `plan`, `merge` and `changes`, which are pure. `setup` keeps what accounts
-//! have, `digest` tells what was sent before. `edits` changes single orders beside imports. `catalogue` imports products and SKUs. Never enters: HTTP, formats, SQL.
+//! have, `digest` tells what was sent before. `edits` changes single orders beside imports. `catalogue` imports products and
+//! SKUs, by two threads (`halves`) where they are many. Never enters: HTTP, formats, SQL.
 
 mod careful;
 pub mod catalogue;
@@ -16,6 +17,7 @@ mod customers;
 mod definitions;
 mod digest;
 pub mod edits;
+mod halves;
 pub mod joint;
 mod large;
 mod merge;
