@@ -301,6 +301,45 @@ async fn many_products_go_in_as_few_do() {
     assert_eq!(ask(&server, "products/import", few).await.to_string().matches("created").count(), 1);
 }
 
+/// The outcomes of an import that are not the one of most, by place.
+fn others(answer: &Json, most: &str) -> Vec<(usize, String)> {
+    let outcome = |item: &Json| item["outcome"].as_str().expect("an outcome").to_owned();
+    let all = answer["result"].as_array().expect("a list").iter().map(outcome).enumerate();
+    all.filter(|(_, outcome)| outcome != most).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_changed_and_repeated_ones_among_many_products_are_answered_in_their_place() {
+    let server = TestServer::start().await;
+    let product = |id: usize, price: &str, sku_price: &str| {
+        json!({"external_id": format!("p{id:03}"), "name": "P", "price": price,
+            "sku": [{"external_id": format!("s{id:03}"), "name": "S", "price": sku_price}]})
+    };
+    let mut data: Vec<Json> = (0..400).map(|id| product(id, "1", "1")).collect();
+    data[3]["price"] = json!("dear");
+    data[390]["sku"][0]["price"] = json!("dear");
+    data.push(product(10, "2", "1"));
+    let answer = ask(&server, "products/import", json!({"detail": true, "data": data})).await;
+    let of = |place: usize, outcome: &str| (place, outcome.to_owned());
+    assert_eq!(others(&answer, "created"), [of(3, "failed"), of(390, "failed"), of(400, "updated")]);
+    assert_eq!(answer["result"][390]["pointer"], "/data/390/sku/0/price");
+    assert_eq!(answer["result"][400]["id"], answer["result"][10]["id"], "the same product");
+    assert_eq!(server.db.text("select content->>'price' from products where external_id = 'p010'").await, "2");
+    assert_eq!(server.db.text("select count(*) from products").await, "398");
+    assert_eq!(server.db.text("select count(*) from skus").await, "398");
+
+    let mut data: Vec<Json> = (0..400).map(|id| product(id, "1", "1")).collect();
+    data[20]["sku"][0]["price"] = json!("5");
+    data[380]["price"] = json!("6");
+    let request = json!({"detail": true, "data": data});
+    let answer = ask(&server, "products/import", request.clone()).await;
+    let changed = [of(3, "created"), of(10, "updated"), of(20, "updated"), of(380, "updated"), of(390, "created")];
+    assert_eq!(others(&answer, "unchanged"), changed);
+    assert_eq!(server.db.text("select content->>'price' from skus where external_id = 's020'").await, "5");
+    assert_eq!(server.db.text("select content->>'price' from products where external_id = 'p380'").await, "6");
+    assert_eq!(others(&ask(&server, "products/import", request).await, "unchanged"), []);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_line_makes_the_order_unknown() {
     let server = TestServer::start().await;
