@@ -139,7 +139,8 @@ impl Asked<'_> {
                 return Err(self.refuse(Code::BadRequest, "endpoint", Problem::unknown("touchpoint", endpoint)));
             }
         }
-        let found = store::lists::page(&mut conn, account_id, page.after, page.limit, page.endpoint.as_deref()).await?;
+        let found =
+            store::lists::orders(&mut conn, account_id, page.after, page.limit, page.endpoint.as_deref()).await?;
         drop(conn);
         let style = self.app.settings.list_money;
         let orders = found.items.into_iter().map(|order| listed::order(order, style)).collect();
@@ -151,7 +152,7 @@ impl Asked<'_> {
         let page = self.said(|document, limits| schema::page(document, limits, letter))?;
         let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
         let account_id = self.understood.caller.account_id;
-        let found = store::items::page(&mut conn, account_id, kind, page.after, page.limit).await?;
+        let found = store::lists::items(&mut conn, account_id, kind, page.after, page.limit).await?;
         drop(conn);
         let style = self.app.settings.list_money;
         let items = found.items.into_iter().map(|item| listed::item(item, kind, style)).collect();

@@ -294,19 +294,13 @@ fn merged(
 ) -> Result<ItemState, Rejection> {
     let fields = if item.product.is_none() { &setup.fields.product } else { &setup.fields.sku };
     let custom = merge::values(&values.custom, before.map(|before| &before.custom_fields), fields, limits, place)?;
-    let data = match before {
-        None => item.data.iter().filter_map(|(key, datum)| Some((*key, datum.clone()?))).collect(),
-        Some(before) => {
-            let mut data = before.data.clone();
-            for (key, datum) in &item.data {
-                match datum {
-                    Some(datum) => data.insert(*key, datum.clone()),
-                    None => data.remove(key),
-                };
-            }
-            data
-        }
-    };
+    let mut data = before.map(|before| before.data.clone()).unwrap_or_default();
+    for (key, datum) in &item.data {
+        match datum {
+            Some(datum) => data.insert(*key, datum.clone()),
+            None => data.remove(key),
+        };
+    }
     let stored_regions = || before.map(|before| before.regional_data.clone()).unwrap_or_default();
     Ok(ItemState {
         name: item.name.clone().into_owned(),

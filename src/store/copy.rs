@@ -74,6 +74,10 @@ impl Rows {
 
     fn end(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&END);
+        self.bytes()
+    }
+
+    fn bytes(mut self) -> Vec<u8> {
         std::mem::take(&mut *self.0)
     }
 }
@@ -181,7 +185,7 @@ fn item_rows(account_id: i64, kind: ItemType, items: &[(i64, NewItem<'_>)]) -> R
             rows.field(state.product.as_deref())?;
         }
     }
-    Ok(std::mem::take(&mut *rows.0))
+    Ok(rows.bytes())
 }
 
 /// Sends rows of orders.

@@ -8,20 +8,19 @@ use sqlx::PgConnection;
 
 use super::copy;
 use super::item_content::{content, state};
-use super::lists::Page;
 use super::orders::Digest;
 use super::{Result, SET};
 use crate::domain::catalogue::{ItemState, ItemType, ListedItem, StoredItem};
 
 /// A row as it is read.
-struct Row {
-    id: i64,
-    revision: i64,
-    external_id: String,
-    stub: bool,
-    name: Option<String>,
-    product: Option<String>,
-    content: String,
+pub(super) struct Row {
+    pub id: i64,
+    pub revision: i64,
+    pub external_id: String,
+    pub stub: bool,
+    pub name: Option<String>,
+    pub product: Option<String>,
+    pub content: String,
 }
 
 impl Row {
@@ -31,7 +30,7 @@ impl Row {
         Ok((external_id, StoredItem { id, revision, state, product }))
     }
 
-    fn listed(self) -> Result<ListedItem> {
+    pub(super) fn listed(self) -> Result<ListedItem> {
         let Row { id, external_id, name, product, content, .. } = self;
         Ok(ListedItem { id, external_id, state: state(name, product, &content)?, skus: Vec::new() })
     }
@@ -52,8 +51,11 @@ struct Found {
     sent_digest: Option<Digest>,
 }
 
-/// The products or SKUs between the first and the last of these keys, which are sorted, by external id; `None` if they are far
-/// more than the keys. Where the keys are neighbours this is several times as fast as a look for each, above all for new ones.
+/// Fewer are looked for one by one: that is one statement, whatever is found.
+const MIN_KEYS: usize = 100;
+
+/// The products or SKUs between the first and the last of these keys, which are sorted, by external id; `None` if the keys are
+/// few, or what lies between them is far more. Where the keys are neighbours this is several times as fast as a look for each, above all for new ones.
 async fn between(
     conn: &mut PgConnection,
     account_id: i64,
@@ -61,6 +63,9 @@ async fn between(
     external_ids: &[&str],
 ) -> Result<Option<HashMap<String, Found>>> {
     let (Some(first), Some(last)) = (external_ids.first(), external_ids.last()) else { return Ok(None) };
+    if external_ids.len() < MIN_KEYS {
+        return Ok(None);
+    }
     let limit = 2 * external_ids.len();
     let rows = sqlx::query_as!(
         Found,
@@ -417,73 +422,6 @@ pub async fn clear_digests(conn: &mut PgConnection, account_id: i64, products: &
         .await?;
     }
     Ok(())
-}
-
-/// The imported products or SKUs of an account behind one, oldest first; products with their SKUs. Stubs are left out.
-///
-/// # Errors
-/// See [`read`].
-pub async fn page(
-    conn: &mut PgConnection,
-    account_id: i64,
-    kind: ItemType,
-    after: i64,
-    limit: i64,
-) -> Result<Page<ListedItem>> {
-    let rows = sqlx::query_as!(
-        Row,
-        "-- items.page
-        select id as \"id!\", revision as \"revision!\", external_id as \"external_id!\", stub as \"stub!\", name, product, content as \"content!\" from (
-            select * from (
-                select id, revision, external_id, stub, name, null as product, content::text from products
-                where $2 and account_id = $1 and id > $3 and not stub order by id limit $4
-            ) p
-            union all
-            select * from (
-                select id, revision, external_id, stub, name, product, content::text from skus
-                where not $2 and account_id = $1 and id > $3 and not stub order by id limit $4
-            ) s
-        ) i order by id",
-        account_id,
-        kind == ItemType::Product,
-        after,
-        limit + 1,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    let items = rows.into_iter().map(Row::listed).collect::<Result<Vec<_>>>()?;
-    let mut page = Page::cut(items, limit, |item| item.id);
-    if kind == ItemType::Product {
-        let products: Vec<&str> = page.items.iter().map(|item| &*item.external_id).collect();
-        let mut skus = skus_of(conn, account_id, &products).await?;
-        for item in &mut page.items {
-            item.skus = skus.remove(&item.external_id).unwrap_or_default();
-        }
-    }
-    Ok(page)
-}
-
-async fn skus_of(
-    conn: &mut PgConnection,
-    account_id: i64,
-    products: &[&str],
-) -> Result<HashMap<String, Vec<ListedItem>>> {
-    let rows = sqlx::query_as!(
-        Row,
-        "-- skus.of_products
-        select id, revision, external_id, stub, name, product, content::text as \"content!\" from skus
-        where account_id = $1 and product = any($2) and not stub order by id",
-        account_id,
-        products as &[&str],
-    )
-    .fetch_all(conn)
-    .await?;
-    let mut skus: HashMap<String, Vec<ListedItem>> = HashMap::new();
-    for row in rows {
-        let product = row.product.clone().unwrap_or_default();
-        skus.entry(product).or_default().push(row.listed()?);
-    }
-    Ok(skus)
 }
 
 /// Deletes products or SKUs by their ids, and the SKUs of products that go; returns how many of the kind went. The account's

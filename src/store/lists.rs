@@ -1,8 +1,12 @@
-//! Orders as clients list them and look them up.
+//! Orders, products and SKUs as clients list them, and orders as they look them up.
+
+use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
 use super::Result;
+use super::items::Row;
+use crate::domain::catalogue::{ItemType, ListedItem};
 use crate::domain::orders::ListedOrder;
 
 /// A page of a list.
@@ -30,7 +34,7 @@ impl<T> Page<T> {
 ///
 /// # Errors
 /// The database failed, or holds what cannot be.
-pub async fn page(
+pub async fn orders(
     conn: &mut PgConnection,
     account_id: i64,
     after: i64,
@@ -62,6 +66,73 @@ pub async fn page(
         Some(ListedOrder { external_id: key.external_id, profile_id: key.profile_id, order })
     });
     Ok(Page { items: listed.collect(), last })
+}
+
+/// The imported products or SKUs of an account behind one, oldest first; products with their SKUs. Stubs are left out.
+///
+/// # Errors
+/// See [`orders`].
+pub async fn items(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    after: i64,
+    limit: i64,
+) -> Result<Page<ListedItem>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "-- items.page
+        select id as \"id!\", revision as \"revision!\", external_id as \"external_id!\", stub as \"stub!\", name, product, content as \"content!\" from (
+            select * from (
+                select id, revision, external_id, stub, name, null as product, content::text from products
+                where $2 and account_id = $1 and id > $3 and not stub order by id limit $4
+            ) p
+            union all
+            select * from (
+                select id, revision, external_id, stub, name, product, content::text from skus
+                where not $2 and account_id = $1 and id > $3 and not stub order by id limit $4
+            ) s
+        ) i order by id",
+        account_id,
+        kind == ItemType::Product,
+        after,
+        limit + 1,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let items = rows.into_iter().map(Row::listed).collect::<Result<Vec<_>>>()?;
+    let mut page = Page::cut(items, limit, |item| item.id);
+    if kind == ItemType::Product {
+        let products: Vec<&str> = page.items.iter().map(|item| &*item.external_id).collect();
+        let mut skus = skus_of(conn, account_id, &products).await?;
+        for item in &mut page.items {
+            item.skus = skus.remove(&item.external_id).unwrap_or_default();
+        }
+    }
+    Ok(page)
+}
+
+async fn skus_of(
+    conn: &mut PgConnection,
+    account_id: i64,
+    products: &[&str],
+) -> Result<HashMap<String, Vec<ListedItem>>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "-- skus.of_products
+        select id, revision, external_id, stub, name, product, content::text as \"content!\" from skus
+        where account_id = $1 and product = any($2) and not stub order by id",
+        account_id,
+        products as &[&str],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut skus: HashMap<String, Vec<ListedItem>> = HashMap::new();
+    for row in rows {
+        let product = row.product.clone().unwrap_or_default();
+        skus.entry(product).or_default().push(row.listed()?);
+    }
+    Ok(skus)
 }
 
 /// A stored order as far as look-ups show it.

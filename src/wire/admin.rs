@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
-use super::orders_import::readable;
+use super::items::readable;
 use crate::config::Limits;
 use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};

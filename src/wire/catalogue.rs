@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
+use super::items::{decoded, items, refuse_minor};
 use super::node::Node;
-use super::orders_import::{decoded, items, refuse_minor};
 use crate::config::Limits;
 use crate::domain::catalogue::{
     Datum, DecodedItem, FIELDS, Item, ItemType, Kind, MAX_ITEMS, REGIONAL_FIELDS, Regional, SentCategory,

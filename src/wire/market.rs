@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
-use super::orders_import::readable;
+use super::items::readable;
 use crate::config::Limits;
 use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};

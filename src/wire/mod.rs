@@ -1,7 +1,7 @@
 //! Bytes from and to typed calls: one schema for both formats.
 //!
 //! A body is split first (`document`), which finds everything that is not well-formed and where each item
-//! of its lists stands, and builds no tree. Each item is then read by itself (`node`) and decoded by the
+//! of its lists stands, and builds no tree. Each item is then read by itself (`node`, `items`) and decoded by the
 //! schema of its call (`orders_import`). Never enters: HTTP, SQL.
 
 pub mod admin;
@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod document;
 pub mod fields;
 pub mod format;
+mod items;
 mod json;
 pub mod listed;
 pub mod market;

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::document::{Document, FieldSpans, Wanted};
+use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
-use super::node::{self, Node, Text, Unreadable};
+use super::items::{decoded, items, list, refuse_minor};
+use super::node::{Node, Text};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, OnError, Sent};
 use crate::domain::custom_fields::{EntityType, SentDefinition, ValueType};
@@ -14,7 +15,7 @@ use crate::domain::line_statuses::{LINE_STATUS_TYPES, SentLineStatus};
 use crate::domain::matching::{self, Customer, IdentityKind as Kind, Key};
 use crate::domain::orders::{Line, LinesMode, Order};
 use crate::domain::place::{Place, Trail};
-use crate::domain::rejection::{Found, MINOR, Problem, Rejection};
+use crate::domain::rejection::{Problem, Rejection};
 use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
 
 /// The fields of the root that the call reads.
@@ -45,25 +46,6 @@ pub fn orders<'d, 'a>(document: &'d Document<'a>) -> Result<&'d [Sent<'a>], Reje
         Some(field) if field.total > 0 => Ok(&field.items),
         _ => Err(refuse(Problem::Required)),
     }
-}
-
-/// A list at the root; `None` if it is absent.
-fn list<'d, 'a>(document: &'d Document<'a>, name: &'static str) -> Result<Option<&'d FieldSpans<'a>>, Rejection> {
-    let Some(field) = document.field(name) else { return Ok(None) };
-    if document.format == Format::Xml {
-        let lone_empty = field.total == 1 && matches!(document.read(field.whole, 1), Ok(Node::List(_)));
-        return Ok((!lone_empty).then_some(field));
-    }
-    if field.is_list {
-        return Ok(Some(field));
-    }
-    let found = match document.read(field.whole, 1) {
-        Ok(Node::Nothing) => return Ok(None),
-        Ok(Node::Text(text)) if text.is_empty() => return Ok(None),
-        Ok(node) => node.found(),
-        Err(_) => Found::Object,
-    };
-    Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a list", found }))
 }
 
 /// A breach of the number of orders, definitions or line statuses, which answers 413.
@@ -124,39 +106,6 @@ fn root_word<T: Copy>(
     words: &[(&str, T)],
 ) -> Result<Option<T>, Rejection> {
     with_root_field(document, name, |fields| fields.word(name, what, words))
-}
-
-/// Decodes a list of objects at the root.
-pub(super) fn items<T>(
-    document: &Document<'_>,
-    name: &'static str,
-    max_values: usize,
-    decode: impl Fn(Fields<'_, '_>) -> Result<T, Rejection>,
-) -> Result<Vec<T>, Rejection> {
-    let Some(field) = list(document, name)? else { return Ok(Vec::new()) };
-    let root = Trail::Field(&Trail::Root, name);
-    let decode = |(index, item): (usize, &Sent<'_>)| {
-        let trail = Trail::Item(&root, index);
-        let node = readable(document.read(item.text, max_values), trail, max_values)?;
-        decode(Fields::of(document.format, &node, trail)?)
-    };
-    field.items.iter().enumerate().map(decode).collect()
-}
-
-/// A node, or the refusal of what could not be read.
-pub(super) fn readable<'a>(
-    node: Result<Node<'a>, Unreadable>,
-    trail: Trail<'_>,
-    limit: usize,
-) -> Result<Node<'a>, Rejection> {
-    node.map_err(|unreadable| match unreadable {
-        Unreadable::TooManyValues => {
-            Rejection::new(trail.place(), Problem::TooMany { things: "values", limit, sent: None })
-        }
-        Unreadable::Malformed => {
-            Rejection::new(trail.place(), Problem::Expected { what: "an object", found: Found::Nothing })
-        }
-    })
 }
 
 fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
@@ -250,46 +199,6 @@ pub fn xml_order<'a>(index: usize, item: &'a str, limits: &Limits) -> Decoded<'a
 fn order<'a>(format: Format, index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
     let (external_id, order) = decoded(format, index, item, limits, |fields| order_fields(fields, limits));
     Decoded { external_id, order }
-}
-
-/// Decodes an item of `data`: its external id as the answer names it, and what `decode` makes of its fields.
-pub(super) fn decoded<'a, T>(
-    format: Format,
-    index: usize,
-    item: &'a str,
-    limits: &Limits,
-    decode: impl FnOnce(&Fields<'_, 'a>) -> Result<T, Rejection>,
-) -> (Cow<'a, str>, Result<T, Rejection>) {
-    let data = Trail::Field(&Trail::Root, "data");
-    let trail = Trail::Item(&data, index);
-    let node = match readable(node::read(format, item, limits.max_values()), trail, limits.max_values()) {
-        Ok(node) => node,
-        Err(rejection) => return (Cow::Borrowed(""), Err(rejection)),
-    };
-    decoded_node(format, &node, trail, decode)
-}
-
-/// The same of an item that was read.
-pub(super) fn decoded_node<'a, T>(
-    format: Format,
-    node: &Node<'a>,
-    trail: Trail<'_>,
-    decode: impl FnOnce(&Fields<'_, 'a>) -> Result<T, Rejection>,
-) -> (Cow<'a, str>, Result<T, Rejection>) {
-    let (fields, stray) = match Fields::with_stray(format, node, trail) {
-        Ok(fields) => fields,
-        Err(rejection) => return (Cow::Borrowed(""), Err(rejection)),
-    };
-    let external_id = fields.required_key("external_id").unwrap_or_default();
-    (external_id, stray.map_or_else(|| decode(&fields), Err))
-}
-
-/// Refuses what was listed in minor units: its amounts would be taken for a hundred times as much.
-pub(super) fn refuse_minor(fields: &Fields<'_, '_>) -> Result<(), Rejection> {
-    match fields.node("money") {
-        Some(Node::Text(Text::Good(money))) if money == MINOR => Err(fields.refuse("money", Problem::MinorUnits)),
-        _ => Ok(()),
-    }
 }
 
 pub(super) fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {

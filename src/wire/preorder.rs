@@ -4,9 +4,10 @@
 use super::answer::{Object, Value};
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
+use super::items::{decoded_node, readable};
 use super::listed::{add, money};
 use super::node::{Entry, Node, Object as Tree, Text};
-use super::orders_import::{KEY_FIELDS, decoded_node, order_fields, readable};
+use super::orders_import::{KEY_FIELDS, order_fields};
 use crate::config::{Limits, ListMoney};
 use crate::domain::Patch;
 use crate::domain::batch::Decoded;
