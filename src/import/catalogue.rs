@@ -4,25 +4,24 @@
 //! locked in the order of the keys, products before SKUs, and decided again from what is stored then.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::PgConnection;
 
 use super::catalogue_check::Checked;
 use super::catalogue_plan::{Plan, Stored, plan};
+use super::catalogue_texts::Looked;
 use super::definitions;
-use super::digest;
 use super::orders::{Imports, MAX_TRIES, Stopped, confirmed_versions};
 use super::report::{Answers, Outcome, Report, Spent};
 use super::setup::Setup;
-use super::{catalogue_check as check, categories, halves};
+use super::{catalogue_check as check, catalogue_quick, categories};
 use crate::config::Limits;
 use crate::domain::batch::{Head, OnError, Sent};
 use crate::domain::catalogue::{DecodedItem, ItemType, SentCategory};
 use crate::error::Error;
 use crate::store;
 use crate::store::items::NewItem;
-use crate::store::orders::Digest;
 
 /// A request to import products or SKUs.
 pub struct CatalogueImport<'r, 'a> {
@@ -50,14 +49,14 @@ pub struct CatalogueImport<'r, 'a> {
 /// A definition or a category is wrong (400, 409); the database is away, or others were in the way too often (503).
 pub async fn import<'a>(imports: &Imports, request: &CatalogueImport<'_, 'a>) -> Result<Option<Report<'a>>, Error> {
     let mut spent = Spent::default();
-    let (mut retries, mut by_text) = (0, imports.quick);
+    let (mut retries, mut quick) = (0, imports.quick);
     loop {
-        match Box::pin(try_once(imports, request, by_text, &mut spent)).await {
+        match Box::pin(try_once(imports, request, quick, &mut spent)).await {
             Ok(report) => return Ok(Some(Report { spent, retries, ..report })),
             Err(Stopped::TokensChanged) => return Ok(None),
-            Err(Stopped::Careful(reason)) => {
-                tracing::debug!(reason, "the import is run again without a look at texts");
-                by_text = false;
+            Err(Stopped::Careful(reason)) => tracing::debug!(reason, "the import goes on by the careful way"),
+            Err(Stopped::Store(store::Error::TryAgain(_) | store::Error::LockTimeout(_))) if quick => {
+                tracing::debug!("the import goes on by the careful way: another one was in the way");
             }
             Err(Stopped::Store(store::Error::TryAgain(reason))) if retries + 1 < MAX_TRIES => {
                 tracing::debug!(reason, "the import is run again");
@@ -66,6 +65,7 @@ pub async fn import<'a>(imports: &Imports, request: &CatalogueImport<'_, 'a>) ->
             Err(Stopped::Store(error)) => return Err(error.into()),
             Err(Stopped::Request(error)) => return Err(error),
         }
+        quick = false;
     }
 }
 
@@ -101,38 +101,57 @@ pub async fn delete(
 async fn try_once<'a>(
     imports: &Imports,
     request: &CatalogueImport<'_, 'a>,
-    by_text: bool,
+    quick: bool,
     spent: &mut Spent,
 ) -> Result<Report<'a>, Stopped> {
-    let mut transaction = store::connect::begin(&imports.pool).await?;
+    let pool = &imports.pool;
+    let mut transaction =
+        if quick { store::connect::begin_impatient(pool).await? } else { store::connect::begin(pool).await? };
     let conn = &mut *transaction;
     let CatalogueImport { account_id, head, secret, .. } = *request;
     let versions = confirmed_versions(conn, account_id, request.tokens_version).await?;
     let setup = definitions::apply(conn, account_id, head, secret, &imports.setups, versions).await?;
     let written = categories::write(conn, account_id, request.categories).await;
     written.map_err(|failure| failure.stopped(secret))?;
-    let texts = spent.plan(|| texts(request, setup.version, &imports.limits));
-    let known = if by_text { known(conn, request, &texts).await? } else { HashMap::new() };
-    let mut answers = Answers::default();
-    let checked = decode(conn, imports, request, &setup, &known, &mut answers, spent).await?;
+    let looked = Looked::at(conn, request, setup.version, &imports.limits, quick, spent).await?;
+    let (answers, aborted) = if imports.is_local && catalogue_quick::may(request, &looked) {
+        (catalogue_quick::write(conn, request, &setup, &imports.limits, &looked, spent)?, false)
+    } else {
+        carefully(conn, imports, request, &setup, &looked, spent).await?
+    };
+    let end = if aborted || head.dry_run { transaction.rollback().await } else { transaction.commit().await };
+    end.map_err(store::Error::from)?;
+    Ok(answers.report(aborted))
+}
+
+/// Decides and writes all at once; true if one that is wrong stopped it.
+async fn carefully<'a>(
+    conn: &mut PgConnection,
+    imports: &Imports,
+    request: &CatalogueImport<'_, 'a>,
+    setup: &Setup,
+    looked: &Looked<'a>,
+    spent: &mut Spent,
+) -> Result<(Answers<'a>, bool), Stopped> {
+    let mut answers = Answers::of(request.items.len());
+    let checked = decode(conn, imports, request, setup, looked, &mut answers, spent).await?;
     let mut stored = Stored::read(conn, request.account_id, &checked).await?;
-    let mut planned = spent.plan(|| plan(&checked, &stored, &setup, &imports.limits));
+    let mut planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
     if request.head.on_error == OnError::Abort && (answers.any_failed() || planned.any_failed()) {
         answers.note(planned.outcomes);
-        transaction.rollback().await.map_err(store::Error::from)?;
-        return Ok(answers.report(true));
+        return Ok((answers, true));
     }
     if planned.changes_anything() {
         let suspects = planned.products_to_forget(&stored, request.kind);
-        if suspects.iter().any(|product| known.contains_key(&**product)) {
+        if looked.knows_any(&suspects, request.items) {
             return Err(Stopped::Careful("a SKU leaves a product that was known by its text"));
         }
-        let locked = stored.lock(conn, request.account_id, &planned, &suspects).await?;
+        let held = stored.lock(conn, request.account_id, &planned, &suspects).await?;
         // All that is new is as it was planned.
-        if !locked.is_empty() {
+        if !held.is_empty() {
             let before = planned;
-            planned = spent.plan(|| plan(&checked, &stored, &setup, &imports.limits));
-            let covered = planned.is_covered_by(&locked, &stored)
+            planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
+            let covered = planned.is_covered_by(&held, &stored)
                 && planned.products_to_forget(&stored, request.kind).is_subset(&suspects)
                 && planned.any_failed() == before.any_failed();
             if !covered {
@@ -141,48 +160,24 @@ async fn try_once<'a>(
         }
         let forget: Vec<&str> = suspects.iter().map(String::as_str).collect();
         store::items::clear_digests(conn, request.account_id, &forget).await?;
-        write(conn, imports.is_local, request, &mut planned, &stored, &texts, &suspects).await?;
+        write(conn, imports.is_local, request, &mut planned, &stored, looked, &suspects).await?;
     }
-    renew(conn, request, &planned, &stored, &checked, &texts).await?;
-    let Plan { outcomes, ids, .. } = planned;
-    answers.note(outcomes);
-    for (slot, id, is_new) in ids {
-        answers.note_id(Some(id).filter(|_| !(request.head.dry_run && is_new)), std::iter::once(slot));
-    }
-    let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
-    end.map_err(store::Error::from)?;
-    Ok(answers.report(false))
+    renew(conn, request, &planned, &stored, &checked, looked).await?;
+    planned.answer(&mut answers, request.head.dry_run);
+    Ok((answers, false))
 }
 
-/// By what the texts of a request's items are known: those whose id is plain and comes once.
-type Texts<'a> = HashMap<&'a str, Digest>;
-
-fn texts<'a>(request: &CatalogueImport<'_, 'a>, version: i64, limits: &Limits) -> Texts<'a> {
-    let mut texts = Texts::with_capacity(request.items.len());
-    let mut twice = HashSet::new();
-    for sent in request.items {
-        let Some(id) = sent.external_id else { continue };
-        if texts.insert(id, digest::of_text(sent.text, version, limits)).is_some() {
-            twice.insert(id);
-        }
+/// Answers to the items that were sent like this before, from the next one to the one before `end`.
+pub(super) fn answer_known<'a>(
+    answers: &mut Answers<'a>,
+    request: &CatalogueImport<'_, 'a>,
+    looked: &Looked<'a>,
+    end: usize,
+) {
+    for slot in answers.len()..end {
+        let external_id = request.items[slot].external_id.unwrap_or_default();
+        answers.push(Cow::Borrowed(external_id), Outcome::Unchanged, looked.known(slot));
     }
-    texts.retain(|id, _| !twice.contains(id));
-    // An id with escapes may be one of the others.
-    if request.items.iter().any(|sent| sent.external_id.is_none()) {
-        texts.clear();
-    }
-    texts
-}
-
-/// The internal ids of the items that were sent like this before.
-async fn known(
-    conn: &mut PgConnection,
-    request: &CatalogueImport<'_, '_>,
-    texts: &Texts<'_>,
-) -> store::Result<HashMap<String, i64>> {
-    let mut texts: Vec<(&str, Digest)> = texts.iter().map(|(id, digest)| (*id, *digest)).collect();
-    texts.sort_unstable_by_key(|(id, _)| *id);
-    store::items::known(conn, request.account_id, request.kind, &texts).await
 }
 
 /// The items that pass every check that needs no stored item; the others are answered.
@@ -191,17 +186,13 @@ async fn decode<'a>(
     imports: &Imports,
     request: &CatalogueImport<'_, 'a>,
     setup: &Setup,
-    known: &HashMap<String, i64>,
+    looked: &Looked<'a>,
     answers: &mut Answers<'a>,
     spent: &mut Spent,
 ) -> store::Result<Vec<Checked<'a>>> {
-    let known_id = |sent: &Sent<'a>| sent.external_id.and_then(|id| Some((id, *known.get(id)?)));
-    let decode_one = |(slot, sent): (usize, &Sent<'a>)| match known_id(sent) {
-        Some(_) => None,
-        None => Some((request.decode)(slot, sent.text, &imports.limits)),
-    };
-    let decoded = spent.decode(|| halves::each(request.items.iter().enumerate().collect(), decode_one));
-    let items = || decoded.iter().flatten().filter_map(|decoded| decoded.item.as_ref().ok());
+    let decode_one = |slot| (slot, (request.decode)(slot, request.items[slot].text, &imports.limits));
+    let decoded: Vec<_> = spent.decode(|| looked.others().map(decode_one).collect());
+    let items = || decoded.iter().filter_map(|(_, decoded)| decoded.item.as_ref().ok());
     let categories: BTreeSet<&str> = items().flat_map(check::categories).collect();
     let categories = if categories.is_empty() {
         HashSet::new()
@@ -216,45 +207,40 @@ async fn decode<'a>(
     } else {
         None
     };
-    let check_one = |(slot, decoded): (usize, Option<DecodedItem<'a>>)| {
-        let DecodedItem { external_id, item } = decoded?;
-        Some((external_id, item.and_then(|item| check::check(slot, item, setup, &categories, products.as_ref()))))
-    };
-    let results = spent.plan(|| halves::each(decoded.into_iter().enumerate().collect(), check_one));
     let mut checked = Vec::new();
-    for (result, sent) in results.into_iter().zip(request.items) {
-        let Some((external_id, result)) = result else {
-            let (id, known) = known_id(sent).unwrap_or_default();
-            answers.push(Cow::Borrowed(id), Outcome::Unchanged, Some(known));
-            continue;
-        };
-        let outcome = match result {
-            Ok(item) => {
-                checked.push(item);
-                Outcome::Unchanged
-            }
-            Err(rejection) => Outcome::Failed(Box::new(rejection)),
-        };
-        answers.push(external_id, outcome, None);
-    }
+    spent.plan(|| {
+        for (slot, DecodedItem { external_id, item }) in decoded {
+            answer_known(answers, request, looked, slot);
+            let item = item.and_then(|item| check::check(slot, item, setup, Some(&categories), products.as_ref()));
+            let outcome = match item {
+                Ok(item) => {
+                    checked.push(item);
+                    Outcome::Unchanged
+                }
+                Err(rejection) => Outcome::Failed(Box::new(rejection)),
+            };
+            answers.push(external_id, outcome, None);
+        }
+        answer_known(answers, request, looked, request.items.len());
+    });
     Ok(checked)
 }
 
 /// Writes what changed.
-async fn write(
+pub(super) async fn write(
     conn: &mut PgConnection,
     is_local: bool,
     request: &CatalogueImport<'_, '_>,
     planned: &mut Plan,
     stored: &Stored,
-    texts: &Texts<'_>,
+    looked: &Looked<'_>,
     forget: &BTreeSet<String>,
 ) -> store::Result<()> {
     let account_id = request.account_id;
     for kind in [ItemType::Product, ItemType::Sku] {
         // A product that a SKU left or came to by itself is known by no text.
         let digest =
-            |id: &str| texts.get(id).filter(|_| kind == request.kind && !forget.contains(id) && stored.stayed(id));
+            |id: &str| looked.digest(id).filter(|_| kind == request.kind && !forget.contains(id) && stored.stayed(id));
         if kind == ItemType::Product {
             let stubs: Vec<&str> = planned.stubs.iter().map(String::as_str).collect();
             store::catalogue::create_product_stubs(conn, account_id, &stubs, stubs.len()).await?;
@@ -283,7 +269,7 @@ async fn renew(
     planned: &Plan,
     stored: &Stored,
     checked: &[Checked<'_>],
-    texts: &Texts<'_>,
+    looked: &Looked<'_>,
 ) -> store::Result<()> {
     let forget = planned.products_to_forget(stored, request.kind);
     let changed: &BTreeMap<_, _> = planned.after(request.kind);
@@ -291,7 +277,7 @@ async fn renew(
     let same = checked.iter().filter(|item| !failed.contains(&item.slot)).filter_map(|item| {
         let id = &*item.item.external_id;
         let known = !changed.contains_key(id) && !forget.contains(id) && stored.stayed(id);
-        let digest = texts.get(id).filter(|_| known)?;
+        let digest = looked.digest(id).filter(|_| known)?;
         Some((id, stored.of(request.kind).get(id)?.revision, *digest))
     });
     let mut same: Vec<_> = same.collect();

@@ -39,12 +39,12 @@ pub(super) fn categories<'i>(item: &'i Item<'_>) -> impl Iterator<Item = &'i str
     std::iter::once(item).chain(&item.skus).flat_map(of).map(String::as_str)
 }
 
-/// Checks an item of a request; `products` are those that are there, where others are refused.
+/// Checks an item of a request; `categories` and `products` are those that are there, where others are refused.
 pub(super) fn check<'a>(
     slot: usize,
     item: Item<'a>,
     setup: &Setup,
-    categories: &HashSet<String>,
+    categories: Option<&HashSet<String>>,
     products: Option<&HashSet<String>>,
 ) -> Result<Checked<'a>, Rejection> {
     let data = Trail::Field(&Trail::Root, "data");
@@ -67,11 +67,11 @@ fn part<'a>(
     item: &Item<'a>,
     setup: &Setup,
     fields: &BTreeMap<String, Definition>,
-    categories: &HashSet<String>,
+    categories: Option<&HashSet<String>>,
     place: &Trail<'_>,
 ) -> Result<Values<'a>, Rejection> {
     currency(item.data.get("currency").and_then(Option::as_ref), setup, place)?;
-    if let Some(Some(Datum::Texts(ids))) = item.data.get("categories")
+    if let (Some(categories), Some(Some(Datum::Texts(ids)))) = (categories, item.data.get("categories"))
         && let Some((number, id)) = ids.iter().enumerate().find(|(_, id)| !categories.contains(*id))
     {
         let place = Trail::Item(&Trail::Field(place, "categories"), number).place();

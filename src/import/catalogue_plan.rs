@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sqlx::PgConnection;
 
 use super::catalogue_check::{Checked, Values};
-use super::report::Outcome;
+use super::merge;
+use super::report::{Answers, Outcome};
 use super::setup::Setup;
-use super::{halves, merge};
 use crate::config::Limits;
 use crate::domain::catalogue::{Item, ItemState, ItemType, StoredItem};
 use crate::domain::place::Trail;
@@ -101,7 +101,7 @@ pub(super) struct Plan {
     /// What became of each item, by its slot.
     pub outcomes: Vec<(usize, Outcome)>,
     /// The internal id of each accepted item that has one, by its slot; and whether it is new.
-    pub ids: Vec<(usize, i64, bool)>,
+    ids: Vec<(usize, i64, bool)>,
     /// The accepted items without an internal id.
     numberless: Vec<(usize, String)>,
     /// Products that share a SKU within the request.
@@ -161,6 +161,19 @@ impl Plan {
         self.ids.extend(std::mem::take(&mut self.numberless).into_iter().filter_map(number));
     }
 
+    /// Answers to the items; new ones have no id in a `dry_run`.
+    pub(super) fn answer(self, answers: &mut Answers<'_>, dry_run: bool) {
+        answers.note(self.outcomes);
+        for (slot, id, is_new) in self.ids {
+            answers.note_id(Some(id).filter(|_| !(dry_run && is_new)), std::iter::once(slot));
+        }
+    }
+
+    /// True if a SKU came with two products.
+    pub(super) fn shares_skus(&self) -> bool {
+        !self.sharing.is_empty()
+    }
+
     /// What reads like this before an item of the request is applied.
     fn before<'s>(&'s self, stored: &'s Stored, kind: ItemType, id: &str) -> Option<&'s ItemState> {
         self.after(kind).get(id).or_else(|| stored.of(kind).get(id)?.state.as_ref())
@@ -191,30 +204,6 @@ impl Plan {
 
 /// Decides each item as if they came one by one.
 pub(super) fn plan(checked: &[Checked<'_>], stored: &Stored, setup: &Setup, limits: &Limits) -> Plan {
-    let in_turn = |checked| plan_in_turn(checked, stored, setup, limits);
-    if checked.len() < halves::MIN_ITEMS || !are_apart(checked) {
-        return in_turn(checked);
-    }
-    let (first, second) = checked.split_at(checked.len() / 2);
-    let (mut plan, mut rest) = halves::both(|| in_turn(first), || in_turn(second));
-    plan.products.append(&mut rest.products);
-    plan.skus.append(&mut rest.skus);
-    plan.stubs.append(&mut rest.stubs);
-    plan.outcomes.append(&mut rest.outcomes);
-    plan.ids.append(&mut rest.ids);
-    plan.numberless.append(&mut rest.numberless);
-    plan
-}
-
-/// True if no item has anything to do with another one: none, and no SKU, comes twice.
-fn are_apart(checked: &[Checked<'_>]) -> bool {
-    let (mut items, mut skus) = (HashSet::with_capacity(checked.len()), HashSet::with_capacity(checked.len()));
-    checked.iter().all(|Checked { item, .. }| {
-        items.insert(&*item.external_id) && item.skus.iter().all(|sku| skus.insert(&*sku.external_id))
-    })
-}
-
-fn plan_in_turn(checked: &[Checked<'_>], stored: &Stored, setup: &Setup, limits: &Limits) -> Plan {
     let mut plan = Plan::default();
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for item in checked {

@@ -4,12 +4,14 @@
 //! share `quick`), or the `careful` one for what they cannot decide alone. What to store, what to announce and what to
 //! answer is decided by `check`, `customers`, `plan`, `merge` and `changes`, which are pure. `setup` keeps what accounts
 //! have, `digest` tells what was sent before. `edits` changes single orders beside imports. `catalogue` imports products and
-//! SKUs, by two threads (`halves`) where they are many. Never enters: HTTP, formats, SQL.
+//! SKUs in much the same way. Never enters: HTTP, formats, SQL.
 
 mod careful;
 pub mod catalogue;
 mod catalogue_check;
 mod catalogue_plan;
+mod catalogue_quick;
+mod catalogue_texts;
 mod categories;
 mod changes;
 mod check;
@@ -17,7 +19,6 @@ mod customers;
 mod definitions;
 mod digest;
 pub mod edits;
-mod halves;
 pub mod joint;
 mod large;
 mod merge;

@@ -45,10 +45,12 @@ fn gather(rows: Vec<Row>, items: &mut HashMap<String, StoredItem>) -> Result<()>
 }
 
 /// A stored product or SKU, as far as it is known without its content.
-struct Found {
-    external_id: String,
-    id: i64,
-    sent_digest: Option<Digest>,
+#[derive(Debug)]
+pub struct Found {
+    /// The internal id.
+    pub id: i64,
+    /// By what its text is known, if it is.
+    pub sent_digest: Option<Digest>,
 }
 
 /// Fewer are looked for one by one: that is one statement, whatever is found.
@@ -67,8 +69,7 @@ async fn between(
         return Ok(None);
     }
     let limit = 2 * external_ids.len();
-    let rows = sqlx::query_as!(
-        Found,
+    let rows = sqlx::query!(
         "-- items.between
         select external_id as \"external_id!\", id as \"id!\", sent_digest as \"sent_digest: Digest\" from (
             (select external_id, id, sent_digest from products
@@ -85,7 +86,8 @@ async fn between(
     )
     .fetch_all(conn)
     .await?;
-    Ok((rows.len() <= limit).then(|| rows.into_iter().map(|row| (row.external_id.clone(), row)).collect()))
+    let found = rows.into_iter().map(|row| (row.external_id, Found { id: row.id, sent_digest: row.sent_digest }));
+    Ok((found.len() <= limit).then(|| found.collect()))
 }
 
 /// Those of some products or SKUs that are stored, by external id; without a lock. The keys are sorted.
@@ -174,48 +176,41 @@ pub async fn lock_and_read(
     Ok(items)
 }
 
-/// The internal ids of those products or SKUs whose text is known, by external id. The texts are sorted by it.
+/// Those of some products or SKUs that are stored, by external id, and maybe others; without a lock. The keys are sorted.
 ///
 /// # Errors
 /// See [`read`].
-pub async fn known(
+pub async fn look(
     conn: &mut PgConnection,
     account_id: i64,
     kind: ItemType,
-    texts: &[(&str, Digest)],
-) -> Result<HashMap<String, i64>> {
-    let mut known = HashMap::with_capacity(texts.len());
-    for texts in texts.chunks(SET) {
-        let external_ids: Vec<&str> = texts.iter().map(|(id, _)| *id).collect();
-        if let Some(mut found) = between(conn, account_id, kind, &external_ids).await? {
-            let same = |(id, digest): &(&str, Digest)| {
-                let found = found.remove(*id)?;
-                (found.sent_digest.as_ref() == Some(digest)).then_some((found.external_id, found.id))
-            };
-            known.extend(texts.iter().filter_map(same));
+    external_ids: &[&str],
+) -> Result<HashMap<String, Found>> {
+    let mut all = HashMap::new();
+    for external_ids in external_ids.chunks(SET) {
+        if let Some(found) = between(conn, account_id, kind, external_ids).await? {
+            all.extend(found);
             continue;
         }
-        let digests: Vec<&[u8]> = texts.iter().map(|(_, digest)| digest.as_slice()).collect();
         let rows = sqlx::query!(
-            "-- items.known
-            select i.id as \"id!\", k.external_id as \"external_id!\"
-            from unnest($3::text[], $4::bytea[]) as k (external_id, digest)
+            "-- items.look
+            select i.id as \"id!\", k.external_id as \"external_id!\", i.sent_digest as \"sent_digest: Digest\"
+            from unnest($3::text[]) as k (external_id)
             join lateral (
                 select id, sent_digest from products where $2 and account_id = $1 and external_id = k.external_id
                 union all
                 select id, sent_digest from skus where not $2 and account_id = $1 and external_id = k.external_id
                 offset 0
-            ) i on i.sent_digest = k.digest",
+            ) i on true",
             account_id,
             kind == ItemType::Product,
-            &external_ids as &[&str],
-            &digests as &[&[u8]],
+            external_ids as &[&str],
         )
         .fetch_all(&mut *conn)
         .await?;
-        known.extend(rows.into_iter().map(|row| (row.external_id, row.id)));
+        all.extend(rows.into_iter().map(|row| (row.external_id, Found { id: row.id, sent_digest: row.sent_digest })));
     }
-    Ok(known)
+    Ok(all)
 }
 
 /// A product or SKU on its way to the database.
