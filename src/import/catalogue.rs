@@ -115,7 +115,7 @@ async fn try_once<'a>(
     written.map_err(|failure| failure.stopped(secret))?;
     let looked = Looked::at(conn, request, setup.version, &imports.limits, quick, spent).await?;
     let (answers, aborted) = if imports.is_local && catalogue_quick::may(request, &looked) {
-        (catalogue_quick::write(conn, request, &setup, &imports.limits, &looked, spent)?, false)
+        (catalogue_quick::write(conn, request, &setup, &imports.limits, &looked, spent).await?, false)
     } else {
         carefully(conn, imports, request, &setup, &looked, spent).await?
     };
@@ -227,7 +227,7 @@ async fn decode<'a>(
 }
 
 /// Writes what changed.
-pub(super) async fn write(
+async fn write(
     conn: &mut PgConnection,
     is_local: bool,
     request: &CatalogueImport<'_, '_>,

@@ -1,12 +1,13 @@
 //! New orders and their lines, products and SKUs by binary `copy`: the fastest way into PostgreSQL. The statements here are not
 //! checked at compile time, as `copy` cannot be prepared: each has a test that runs it.
 
+use serde::Serialize;
+use serde_json::Map as JsonMap;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::postgres::{PgArgumentBuffer, PgCopyIn};
 use sqlx::{PgConnection, Postgres};
-use tokio::task::block_in_place;
 
-use super::item_content;
+use super::item_content::Content;
 use super::items::NewItem;
 use super::order_lines::PlacedLine;
 use super::orders::Keyed;
@@ -25,7 +26,7 @@ const END: [u8; 2] = (-1_i16).to_be_bytes();
 const JSONB_VERSION: u8 = 1;
 
 /// Rows as `copy` takes them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rows(PgArgumentBuffer);
 
 impl Rows {
@@ -51,20 +52,18 @@ impl Rows {
         Ok(())
     }
 
-    fn json(&mut self, values: &Values<'_>) {
-        if values.is_empty() {
-            self.json_text("{}");
-        } else {
-            self.json_text(&custom_values::object(values).to_string());
-        }
+    fn custom_values(&mut self, values: &Values<'_>) -> Result<()> {
+        // Most have none.
+        if values.is_empty() { self.json(&JsonMap::new()) } else { self.json(&custom_values::object(values)) }
     }
 
-    fn json_text(&mut self, json: &str) {
+    fn json(&mut self, value: &impl Serialize) -> Result<()> {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 4]);
         self.0.push(JSONB_VERSION);
-        self.0.extend_from_slice(json.as_bytes());
+        serde_json::to_writer(&mut *self.0, value).map_err(|error| Error::Other(sqlx::Error::Encode(error.into())))?;
         self.note_length(start);
+        Ok(())
     }
 
     fn note_length(&mut self, start: usize) {
@@ -72,12 +71,18 @@ impl Rows {
         self.0[start..start + 4].copy_from_slice(&length.to_be_bytes());
     }
 
-    fn end(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(&END);
-        self.bytes()
+    /// The columns that products and SKUs have alike.
+    fn item(&mut self, account_id: i64, NewItem { external_id, state, sent_digest }: &NewItem<'_>) -> Result<()> {
+        self.field(account_id)?;
+        self.field(*external_id)?;
+        self.field(false)?;
+        self.field(&*state.name)?;
+        self.json(&Content::of(state))?;
+        self.field(sent_digest.map(|digest| &digest[..]))
     }
 
-    fn bytes(mut self) -> Vec<u8> {
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&END);
         std::mem::take(&mut *self.0)
     }
 }
@@ -106,7 +111,7 @@ pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
         rows.field(state.delivery_cost)?;
         rows.field(state.region.as_deref())?;
         rows.field(state.tags.iter().map(|tag| &**tag).collect::<Vec<&str>>())?;
-        rows.json(&state.custom_fields);
+        rows.custom_values(&state.custom_fields)?;
         rows.field(state.create_time)?;
         rows.field(state.update_time)?;
         rows.field(&digests.order[..])?;
@@ -134,58 +139,55 @@ pub fn lines(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
         rows.field(line.min_price_per_item)?;
         rows.field(line.final_price_per_item)?;
         rows.field(line.count)?;
-        rows.json(&line.custom_fields);
+        rows.custom_values(&line.custom_fields)?;
     }
     Ok(rows.end())
 }
 
-/// Products or SKUs that are encoded while the database is at work on those before them.
-const PIECE: usize = 500;
-
-/// Copies new products or SKUs in, with their internal ids.
+/// Encodes the rows of products, with their internal ids.
 ///
 /// # Errors
-/// The database failed: another request may have made one of them first.
-pub async fn items(
-    conn: &mut PgConnection,
-    account_id: i64,
-    kind: ItemType,
-    items: &[(i64, NewItem<'_>)],
-) -> Result<()> {
+/// See [`orders`].
+pub fn products(account_id: i64, products: &[(i64, NewItem<'_>)]) -> Result<Vec<u8>> {
+    let mut rows = Rows::new(products.len() * ROW_BYTES);
+    for (id, item) in products {
+        rows.row(7);
+        rows.item(account_id, item)?;
+        rows.field(*id)?;
+    }
+    Ok(rows.end())
+}
+
+/// Encodes the rows of SKUs, which their table numbers.
+///
+/// # Errors
+/// See [`orders`].
+pub fn skus(account_id: i64, skus: &[NewItem<'_>]) -> Result<Vec<u8>> {
+    let mut rows = Rows::new(skus.len() * ROW_BYTES);
+    for item in skus {
+        rows.row(7);
+        rows.item(account_id, item)?;
+        rows.field(item.state.product.as_deref())?;
+    }
+    Ok(rows.end())
+}
+
+/// Sends rows of products or SKUs.
+///
+/// # Errors
+/// The database failed.
+pub async fn send_items(conn: &mut PgConnection, kind: ItemType, rows: Vec<u8>) -> Result<Sent<'_>> {
     let statement = match kind {
         ItemType::Product => {
             "-- products.copy
-            copy products (account_id, id, external_id, stub, name, content, sent_digest) from stdin (format binary)"
+            copy products (account_id, external_id, stub, name, content, sent_digest, id) from stdin (format binary)"
         }
         ItemType::Sku => {
             "-- skus.copy
-            copy skus (account_id, id, external_id, stub, name, content, sent_digest, product) from stdin (format binary)"
+            copy skus (account_id, external_id, stub, name, content, sent_digest, product) from stdin (format binary)"
         }
     };
-    let mut copy = send(conn, statement, HEADER.to_vec()).await?;
-    for items in items.chunks(PIECE) {
-        copy.send(block_in_place(|| item_rows(account_id, kind, items))?).await?;
-    }
-    copy.send(&END[..]).await?;
-    Sent(copy).finish().await
-}
-
-fn item_rows(account_id: i64, kind: ItemType, items: &[(i64, NewItem<'_>)]) -> Result<Vec<u8>> {
-    let mut rows = Rows::default();
-    for (id, NewItem { external_id, state, sent_digest }) in items {
-        rows.row(if kind == ItemType::Product { 7 } else { 8 });
-        rows.field(account_id)?;
-        rows.field(*id)?;
-        rows.field(*external_id)?;
-        rows.field(false)?;
-        rows.field(&*state.name)?;
-        rows.json_text(&item_content::content(state).to_string());
-        rows.field(sent_digest.map(|digest| &digest[..]))?;
-        if kind == ItemType::Sku {
-            rows.field(state.product.as_deref())?;
-        }
-    }
-    Ok(rows.bytes())
+    send(conn, statement, rows).await
 }
 
 /// Sends rows of orders.
@@ -197,7 +199,7 @@ pub async fn send_orders(conn: &mut PgConnection, rows: Vec<u8>) -> Result<Sent<
         copy orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
             delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
         from stdin (format binary)";
-    Ok(Sent(send(conn, statement, rows).await?))
+    send(conn, statement, rows).await
 }
 
 /// Rows that were sent; the database may still be at work on them.
@@ -224,15 +226,11 @@ pub async fn send_lines(conn: &mut PgConnection, rows: Vec<u8>) -> Result<Sent<'
         copy order_lines (account_id, order_id, position, external_id, product, sku, status, base_price_per_item,
             min_price_per_item, final_price_per_item, count, custom_fields)
         from stdin (format binary)";
-    Ok(Sent(send(conn, statement, rows).await?))
+    send(conn, statement, rows).await
 }
 
-async fn send<'c>(
-    conn: &'c mut PgConnection,
-    statement: &str,
-    rows: Vec<u8>,
-) -> Result<PgCopyIn<&'c mut PgConnection>> {
+async fn send<'c>(conn: &'c mut PgConnection, statement: &str, rows: Vec<u8>) -> Result<Sent<'c>> {
     let mut copy = conn.copy_in_raw(statement).await?;
     copy.send(rows).await?;
-    Ok(copy)
+    Ok(Sent(copy))
 }

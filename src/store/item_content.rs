@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value as Json, json};
 
 use super::{Error, Result, custom_values};
 use crate::domain::catalogue::{Data, Datum, FIELDS, ItemState, Kind, REGIONAL_FIELDS, RegionalState};
@@ -70,33 +70,49 @@ fn datum(kind: Kind, json: &str) -> Option<Datum> {
     })
 }
 
-/// What a state's column `content` holds.
-pub(super) fn content(state: &ItemState) -> Json {
-    let mut content = object(&state.data, &state.custom_fields);
-    if !state.regional_data.is_empty() {
-        let region = |regional: &RegionalState| {
-            let mut region = object(&regional.data, &regional.custom_fields);
-            region.insert("external_id".to_owned(), json!(regional.region));
-            Json::Object(region)
-        };
-        content.insert(REGIONAL_DATA.to_owned(), state.regional_data.iter().map(region).collect());
-    }
-    Json::Object(content)
+/// What a product or SKU holds in its column `content`, or what it holds there of one region.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Content<'s> {
+    data: &'s Data,
+    custom: &'s Values<'s>,
+    regions: &'s [RegionalState],
+    region: Option<&'s str>,
 }
 
-fn object(data: &Data, custom: &Values<'_>) -> Map<String, Json> {
-    let value = |datum: &Datum| match datum {
-        Datum::Text(text) => json!(text),
-        Datum::Amount(amount) => json!(amount.to_string()),
-        Datum::Count(count) => json!(count),
-        Datum::Time(time) => json!(time_text(*time)),
-        Datum::Flag(flag) => json!(flag),
-        Datum::Texts(texts) => json!(texts),
-        Datum::Integers(integers) => json!(integers),
-    };
-    let mut object: Map<_, _> = data.iter().map(|(key, datum)| ((*key).to_owned(), value(datum))).collect();
-    if !custom.is_empty() {
-        object.insert(CUSTOM_FIELDS.to_owned(), custom_values::object(custom));
+impl<'s> Content<'s> {
+    pub(super) fn of(ItemState { data, custom_fields, regional_data, .. }: &'s ItemState) -> Self {
+        Content { data, custom: custom_fields, regions: regional_data, region: None }
     }
-    object
+
+    fn of_region(RegionalState { region, data, custom_fields }: &'s RegionalState) -> Self {
+        Content { data, custom: custom_fields, regions: &[], region: Some(region) }
+    }
+}
+
+impl Serialize for Content<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        for (key, datum) in self.data {
+            match datum {
+                Datum::Text(text) => object.serialize_entry(key, text),
+                Datum::Amount(amount) => object.serialize_entry(key, &amount.to_string()),
+                Datum::Count(count) => object.serialize_entry(key, count),
+                Datum::Time(time) => object.serialize_entry(key, &time_text(*time)),
+                Datum::Flag(flag) => object.serialize_entry(key, flag),
+                Datum::Texts(texts) => object.serialize_entry(key, texts),
+                Datum::Integers(integers) => object.serialize_entry(key, integers),
+            }?;
+        }
+        if let Some(region) = self.region {
+            object.serialize_entry("external_id", region)?;
+        }
+        if !self.custom.is_empty() {
+            object.serialize_entry(CUSTOM_FIELDS, &custom_values::object(self.custom))?;
+        }
+        if !self.regions.is_empty() {
+            let regions: Vec<_> = self.regions.iter().map(Content::of_region).collect();
+            object.serialize_entry(REGIONAL_DATA, &regions)?;
+        }
+        object.end()
+    }
 }

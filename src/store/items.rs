@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde_json::Value as Json;
 use sqlx::PgConnection;
+use sqlx::types::Json;
+use tokio::task::block_in_place;
 
 use super::copy;
-use super::item_content::{content, state};
+use super::item_content::{Content, state};
 use super::orders::Digest;
 use super::{Result, SET};
 use crate::domain::catalogue::{ItemState, ItemType, ListedItem, StoredItem};
@@ -230,7 +231,7 @@ struct Columns<'s> {
     external_ids: Vec<&'s str>,
     names: Vec<&'s str>,
     products: Vec<Option<&'s str>>,
-    contents: Vec<Json>,
+    contents: Vec<Json<Content<'s>>>,
     sent_digests: Vec<Option<&'s [u8]>>,
 }
 
@@ -241,7 +242,7 @@ impl<'s> Columns<'s> {
             columns.external_ids.push(external_id);
             columns.names.push(&state.name);
             columns.products.push(state.product.as_deref());
-            columns.contents.push(content(state));
+            columns.contents.push(Json(Content::of(state)));
             columns.sent_digests.push(sent_digest.map(Digest::as_slice));
         }
         columns
@@ -261,10 +262,7 @@ pub async fn insert(
     is_local: bool,
 ) -> Result<HashMap<String, i64>> {
     if is_local && items.len() >= copy::MIN_ROWS {
-        let ids = reserve_numbers(conn, kind, items.len()).await?;
-        let numbered: Vec<(i64, NewItem<'_>)> = ids.into_iter().zip(items.iter().copied()).collect();
-        copy::items(conn, account_id, kind, &numbered).await?;
-        return Ok(numbered.into_iter().map(|(id, item)| (item.external_id.to_owned(), id)).collect());
+        return copy_in(conn, account_id, kind, items).await;
     }
     let mut inserted = HashMap::with_capacity(items.len());
     for items in items.chunks(SET) {
@@ -289,7 +287,7 @@ pub async fn insert(
             &columns.external_ids as &[&str],
             &columns.names as &[&str],
             &columns.products as &[Option<&str>],
-            &columns.contents,
+            &columns.contents as &[Json<Content<'_>>],
             &columns.sent_digests as &[Option<&[u8]>],
         )
         .fetch_all(&mut *conn)
@@ -299,13 +297,40 @@ pub async fn insert(
     Ok(inserted)
 }
 
-/// Numbers for so many products or SKUs, ascending.
-async fn reserve_numbers(conn: &mut PgConnection, kind: ItemType, count: usize) -> Result<Vec<i64>> {
+/// The same by `copy`.
+async fn copy_in(
+    conn: &mut PgConnection,
+    account_id: i64,
+    kind: ItemType,
+    items: &[NewItem<'_>],
+) -> Result<HashMap<String, i64>> {
+    let ids: Vec<&str> = items.iter().map(|item| item.external_id).collect();
+    let numbers = match kind {
+        ItemType::Product => reserve_numbers(conn, items.len()).await?,
+        ItemType::Sku => Vec::new(),
+    };
+    let rows = block_in_place(|| match kind {
+        ItemType::Product => {
+            copy::products(account_id, &numbers.iter().copied().zip(items.iter().copied()).collect::<Vec<_>>())
+        }
+        ItemType::Sku => copy::skus(account_id, items),
+    })?;
+    copy::send_items(conn, kind, rows).await?.finish().await?;
+    if kind == ItemType::Product {
+        return Ok(ids.into_iter().map(str::to_owned).zip(numbers).collect());
+    }
+    let found = look(conn, account_id, kind, &ids).await?;
+    Ok(found.into_iter().map(|(id, found)| (id, found.id)).collect())
+}
+
+/// Numbers for so many products, ascending.
+///
+/// # Errors
+/// See [`read`].
+pub async fn reserve_numbers(conn: &mut PgConnection, count: usize) -> Result<Vec<i64>> {
     let mut ids = sqlx::query_scalar!(
-        "-- items.reserve_numbers
-        select array(select nextval(case when $1 then 'products_id_seq' else 'skus_id_seq' end::regclass)
-            from generate_series(1, $2::bigint)) as \"ids!\"",
-        kind == ItemType::Product,
+        "-- products.reserve_numbers
+        select array(select nextval('products_id_seq') from generate_series(1, $1::bigint)) as \"ids!\"",
         i64::try_from(count).unwrap_or(i64::MAX),
     )
     .fetch_one(conn)
@@ -343,7 +368,7 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, kind: ItemType, it
             &columns.external_ids as &[&str],
             &columns.names as &[&str],
             &columns.products as &[Option<&str>],
-            &columns.contents,
+            &columns.contents as &[Json<Content<'_>>],
             &columns.sent_digests as &[Option<&[u8]>],
         )
         .execute(&mut *conn)

@@ -53,7 +53,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("quick_xml", &["wire", "cli"]),
     ("clap", &["cli", "config"]),
     ("anyhow", &["cli", "main"]),
-    ("serde", &["config", "cli"]),
+    ("serde", &["config", "cli", "store"]),
     ("sqlx", &["store", "import", "accounts", "delivery", "http", "cli"]),
 ];
 
@@ -119,7 +119,7 @@ const EXEMPT: [&str; 11] = [
     "accounts.",
     "outbox.prune",
     "orders.reserve_numbers",
-    "items.reserve_numbers",
+    "products.reserve_numbers",
     "deliveries.accounts_to_spread",
     "deliveries.due",
     "deliveries.next_in",
