@@ -58,7 +58,7 @@ pub(in crate::cli) async fn import(
     let mut row: Vec<Json> = all.values().into_iter().map(|value| json!(*value)).collect();
     let seconds = begun.elapsed();
     row.extend([json!(format!("{:.1}", seconds.as_secs_f64())), json!(rate(here, seconds))]);
-    let columns: Vec<&str> = Tally::NAMES.into_iter().chain(["seconds", "orders_per_second"]).collect();
+    let columns: Vec<&str> = Tally::NAMES.into_iter().chain(["seconds", "per_second"]).collect();
     output.one(&columns, row)?;
     Ok(all.failed == 0)
 }
@@ -109,7 +109,8 @@ impl<'i> FileImport<'i> {
         }
         let failed = Failed::open(failed, format, failed_bytes)?;
         if failed_bytes.is_some() {
-            eprintln!("{}: goes on behind {} orders that were acknowledged before", path.display(), tally.read);
+            let (read, what) = (tally.read, arguments.what.as_str());
+            eprintln!("{}: goes on behind {read} {what} that were acknowledged before", path.display());
         }
         let path = path.to_owned();
         let skip_triggers = None;
@@ -119,7 +120,7 @@ impl<'i> FileImport<'i> {
     /// Imports it; returns what was acknowledged, and how many orders of it now.
     async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<(Tally, u64)> {
         let size = fs::metadata(&self.path).ok().map(|meta| meta.len());
-        let mut progress = Progress::new(&self.path.display().to_string(), size);
+        let mut progress = Progress::new(&self.path.display().to_string(), self.arguments.what.as_str(), size);
         let (sender, mut batches) = mpsc::channel(2);
         let reader = self.reader(sender)?;
         let before = self.tally.read;
@@ -148,7 +149,8 @@ impl<'i> FileImport<'i> {
         drop(batches);
         progress.end();
         let done = reader.join().map_err(|_| anyhow::anyhow!("the reader failed"))?;
-        let so_far = || format!("{}: {} orders were acknowledged", self.path.display(), self.tally.read);
+        let what = self.arguments.what.as_str();
+        let so_far = || format!("{}: {} {what} were acknowledged", self.path.display(), self.tally.read);
         if stopped {
             bail!("{}; run the same command again to go on", so_far());
         }
@@ -158,8 +160,8 @@ impl<'i> FileImport<'i> {
             state.remove()?;
         }
         if self.tally.failed > 0 {
-            let (failed, path) = (self.tally.failed, self.failed.path.display());
-            eprintln!("{}: {failed} orders failed; they and the reasons are in {path}", self.path.display());
+            let (Tally { failed, read, .. }, path) = (self.tally, self.failed.path.display());
+            eprintln!("{}: {failed} of {read} {what} failed; they and the reasons are in {path}", self.path.display());
         }
         Ok((self.tally, self.tally.read - before))
     }
@@ -271,11 +273,17 @@ impl<'i> FileImport<'i> {
             Some("unchanged") => self.tally.unchanged += 1,
             _ => {
                 self.tally.failed += 1;
-                self.failed.write(item, result["error_text"].as_str().unwrap_or("failed"))?;
+                self.failed.write(item, in_item(result["error_text"].as_str().unwrap_or("failed")))?;
             }
         }
         Ok(())
     }
+}
+
+/// A reason without the place in the batch, which nobody can look up: `data[7].status: …` is `status: …`.
+fn in_item(reason: &str) -> &str {
+    let place = reason.strip_prefix("data[").and_then(|rest| rest.split_once(']'));
+    place.map_or(reason, |(_, rest)| rest.trim_start_matches(['.', ':', ' ']))
 }
 
 /// Packs pieces into batches, in the reader's thread.

@@ -13,6 +13,8 @@ pub(super) struct Progress {
     /// On a terminal.
     bar: Option<ProgressBar>,
     name: String,
+    /// Orders or products.
+    what: &'static str,
     begun: Instant,
     last_line: Instant,
     bytes: Option<u64>,
@@ -20,7 +22,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// The progress of a file of so many bytes, if that is known.
-    pub(super) fn new(name: &str, bytes: Option<u64>) -> Self {
+    pub(super) fn new(name: &str, what: &'static str, bytes: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
             let style = "{prefix} {bar:30} {percent}% {msg}, {eta} left";
@@ -30,13 +32,13 @@ impl Progress {
             bar.with_prefix(name.to_owned())
         });
         let now = Instant::now();
-        Progress { bar, name: name.to_owned(), begun: now, last_line: now, bytes }
+        Progress { bar, name: name.to_owned(), what, begun: now, last_line: now, bytes }
     }
 
-    /// So many orders are acknowledged, and so many bytes were read for them.
-    pub(super) fn at(&mut self, bytes: u64, orders: u64, here: u64, failed: u64) {
+    /// So many items are acknowledged, `here` of them by this run, and so many bytes were read for them.
+    pub(super) fn at(&mut self, bytes: u64, items: u64, here: u64, failed: u64) {
         let rate = rate(here, self.begun.elapsed());
-        let message = format!("{orders} orders, {failed} failed, {rate} orders/s");
+        let message = format!("{items} {what}, {failed} failed, {rate} {what}/s", what = self.what);
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);
             bar.set_message(message);
@@ -55,8 +57,8 @@ impl Progress {
     }
 }
 
-/// Orders a second.
-pub(super) fn rate(orders: u64, time: Duration) -> u64 {
+/// Items a second.
+pub(super) fn rate(items: u64, time: Duration) -> u64 {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
-    orders.saturating_mul(1000) / millis
+    items.saturating_mul(1000) / millis
 }

@@ -118,7 +118,7 @@ pub(super) fn read(
         take(piece)
     };
     let done = parse(source, format, what, &mut take);
-    done.with_context(|| format!("behind {count} orders"))
+    done.with_context(|| format!("behind {count} {}", what.as_str()))
 }
 
 fn parse(source: impl BufRead, format: FileFormat, what: What, take: Take<'_>) -> anyhow::Result<()> {

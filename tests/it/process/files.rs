@@ -111,9 +111,9 @@ async fn failed_orders_are_written_down_and_can_be_corrected_and_sent_again() {
         xml("D", "x &lt;&amp;>"),
         xml("E", "5")
     );
-    for (name, text, failed, expected) in [
-        ("orders.json", all.to_string(), "orders.json.failed.ndjson", [4, 2, 0, 0, 2]),
-        ("orders.xml", all_xml, "orders.xml.failed.xml", [3, 1, 0, 1, 1]),
+    for (name, text, failed, reason, expected) in [
+        ("orders.json", all.to_string(), "orders.json.failed.ndjson", "\"import_error\":\"", [4, 2, 0, 0, 2]),
+        ("orders.xml", all_xml, "orders.xml.failed.xml", "<import_error>", [3, 1, 0, 1, 1]),
     ] {
         let ended = import(&db, "--batch 1", &files.write(name, text));
         assert_eq!((ended.code, summary(&ended)), (Some(3), expected), "{name}: {}", ended.err);
@@ -123,7 +123,7 @@ async fn failed_orders_are_written_down_and_can_be_corrected_and_sent_again() {
             ended.err
         );
         let text = read(&files.path(failed));
-        assert!(text.contains("total_price: expected a decimal like 12.50"), "{text}");
+        assert!(text.contains(&format!("{reason}total_price: expected a decimal like 12.50")), "{text}");
         let corrected = text
             .replace("x <&>", "2")
             .replace("x &lt;&amp;>", "2")
