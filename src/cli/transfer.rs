@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::database::Database;
+use super::database::{Database, data_dir};
 use super::files::{self, ExportArguments, ImportArguments, Target, Where};
 use super::output::Output;
 use crate::clock::Clock;
@@ -48,11 +48,18 @@ impl Opened {
         }
         let mut conn = database.connect().await?;
         let account = super::setup::find_named(&mut conn, account).await?;
-        let pool = store::connect::pool(database.options.clone(), &settings);
+        let options = &database.options;
+        let place = if database.is_private() {
+            data_dir(&settings, false).display().to_string()
+        } else {
+            format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default())
+        };
+        let name = format!("--account {} of {place}", account.name);
+        let pool = store::connect::pool(options.clone(), &settings);
         // What is exported is to be imported.
         settings.list_money = ListMoney::Decimal;
         let app = Box::new(App::new(settings, pool.clone(), Clock::System, false));
-        Ok((Target::Local { app, pool: pool.clone(), account_id: account.id }, pool))
+        Ok((Target::Local { app, pool: pool.clone(), account_id: account.id, name }, pool))
     }
 
     /// Leaves nothing behind.

@@ -80,7 +80,7 @@ async fn run(
     let asked = Asked { app, understood: &understood };
     let done = match call {
         Call::Preorder(pricing) => {
-            return preorder::carry_out(app, line, &received.bytes, &mut understood, pricing).await;
+            return preorder::carry_out(app, line, &mut understood, pricing).await;
         }
         Call::ListOrders => asked.list_orders().await,
         Call::GetStatus => asked.status().await,
@@ -212,7 +212,7 @@ impl Asked<'_> {
         let named = self.said(schema::named_order)?;
         let order = self.order(&named).await?;
         let edit = self.edit(named.skip_triggers);
-        if !edits::delete(&self.app.imports, &edit, &order.external_id).await? {
+        if !edits::delete(&self.app.imports, &edit, order.id, &order.external_id).await? {
             return Err(self.refuse(Code::NotFound, "external_id", Problem::unknown("order", &order.external_id)));
         }
         self.announce(named.skip_triggers);

@@ -27,7 +27,6 @@ pub(super) enum Pricing {
 pub(super) async fn carry_out(
     app: &App,
     line: &Arc<Line>,
-    body: &[u8],
     understood: &mut Understood<'_>,
     pricing: Pricing,
 ) -> Result<Object<'static>, Error> {
@@ -36,9 +35,8 @@ pub(super) async fn carry_out(
     let (decoded, skip_triggers) = decoded.map_err(|rejection| refusal(&rejection, &understood.secret))?;
     let order = decoded.order.as_ref().map_err(|rejection| refusal(rejection, &understood.secret))?;
     let head = Head { dry_run: !commits, skip_triggers, ..Head::default() };
-    // The whole body is the order's text: by it a commit that is sent again is known.
-    let text = String::from_utf8_lossy(body);
-    let sent = [Sent { text: &text, external_id: None }];
+    // It has no text by which an item of `orders/import` could be taken for it.
+    let sent = [Sent { text: "", external_id: None }];
     let start = Instant::now();
     let report = loop {
         let request = Import {

@@ -135,7 +135,8 @@ async fn carefully<'a>(
 ) -> Result<(Answers<'a>, bool), Stopped> {
     let mut answers = Answers::of(request.items.len());
     let checked = decode(conn, imports, request, setup, looked, &mut answers, spent).await?;
-    let mut stored = Stored::read(conn, request.account_id, &checked).await?;
+    let account_id = request.account_id;
+    let mut stored = Stored::read(conn, account_id, &checked).await?;
     let mut planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
     if request.head.on_error == OnError::Abort && (answers.any_failed() || planned.any_failed()) {
         answers.note(planned.outcomes);
@@ -146,7 +147,13 @@ async fn carefully<'a>(
         if looked.knows_any(&suspects, request.items) {
             return Err(Stopped::Careful("a SKU leaves a product that was known by its text"));
         }
-        let held = stored.lock(conn, request.account_id, &planned, &suspects).await?;
+        let mut held = stored.lock_products(conn, account_id, &planned, &suspects).await?;
+        if stored.any_moved() {
+            // Whoever changes a SKU of theirs waits from now on.
+            stored.read_skus(conn, account_id, &checked).await?;
+            planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
+        }
+        held.extend(stored.lock_skus(conn, account_id, &planned).await?);
         // All that is new is as it was planned.
         if !held.is_empty() {
             let before = planned;
@@ -159,7 +166,7 @@ async fn carefully<'a>(
             }
         }
         let forget: Vec<&str> = suspects.iter().map(String::as_str).collect();
-        store::items::clear_digests(conn, request.account_id, &forget).await?;
+        store::items::clear_digests(conn, account_id, &forget).await?;
         write(conn, imports.is_local, request, &mut planned, &stored, looked, &suspects).await?;
     }
     renew(conn, request, &planned, &stored, &checked, looked).await?;
@@ -239,8 +246,8 @@ async fn write(
     let account_id = request.account_id;
     for kind in [ItemType::Product, ItemType::Sku] {
         // A product that a SKU left or came to by itself is known by no text.
-        let digest =
-            |id: &str| looked.digest(id).filter(|_| kind == request.kind && !forget.contains(id) && stored.stayed(id));
+        let whole = |id: &str| kind == ItemType::Sku || !forget.contains(id) && stored.stayed(id);
+        let digest = |id: &str| looked.digest(id).filter(|_| kind == request.kind && whole(id));
         if kind == ItemType::Product {
             let stubs: Vec<&str> = planned.stubs.iter().map(String::as_str).collect();
             store::catalogue::create_product_stubs(conn, account_id, &stubs, stubs.len()).await?;
@@ -276,7 +283,8 @@ async fn renew(
     let failed: HashSet<usize> = planned.failed().collect();
     let same = checked.iter().filter(|item| !failed.contains(&item.slot)).filter_map(|item| {
         let id = &*item.item.external_id;
-        let known = !changed.contains_key(id) && !forget.contains(id) && stored.stayed(id);
+        let whole = request.kind == ItemType::Sku || !forget.contains(id) && stored.stayed(id);
+        let known = !changed.contains_key(id) && whole;
         let digest = looked.digest(id).filter(|_| known)?;
         Some((id, stored.of(request.kind).get(id)?.revision, *digest))
     });

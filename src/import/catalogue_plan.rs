@@ -28,20 +28,29 @@ impl Stored {
     /// Those that the items of a request are about, without a lock: products first, so that their revisions are no newer than
     /// their SKUs.
     pub(super) async fn read(conn: &mut PgConnection, account_id: i64, checked: &[Checked<'_>]) -> store::Result<Self> {
-        let (mut products, mut skus) = (BTreeSet::new(), BTreeSet::new());
-        for Checked { item, .. } in checked {
-            match &item.product {
-                None => products.insert(&*item.external_id),
-                Some(product) => skus.insert(&*item.external_id) | products.insert(&**product),
-            };
-            skus.extend(item.skus.iter().map(|sku| &*sku.external_id));
-        }
-        let (products, skus): (Vec<_>, Vec<_>) = (products.into_iter().collect(), skus.into_iter().collect());
-        Ok(Stored {
-            products: store::items::read(conn, account_id, ItemType::Product, &products).await?,
-            skus: store::items::read(conn, account_id, ItemType::Sku, &skus).await?,
-            moved: HashSet::new(),
-        })
+        let items = checked.iter().map(|checked| &checked.item);
+        let products: BTreeSet<&str> =
+            items.map(|item| &**item.product.as_ref().unwrap_or(&item.external_id)).collect();
+        let products: Vec<&str> = products.into_iter().collect();
+        let products = store::items::read(conn, account_id, ItemType::Product, &products).await?;
+        let mut stored = Stored { products, ..Stored::default() };
+        stored.read_skus(conn, account_id, checked).await?;
+        Ok(stored)
+    }
+
+    /// Reads the SKUs of a request, without a lock.
+    pub(super) async fn read_skus(
+        &mut self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        checked: &[Checked<'_>],
+    ) -> store::Result<()> {
+        let alone = checked.iter().map(|checked| &checked.item).filter(|item| item.product.is_some());
+        let skus = checked.iter().flat_map(|checked| &checked.item.skus).chain(alone);
+        let skus: BTreeSet<&str> = skus.map(|sku| &*sku.external_id).collect();
+        let skus: Vec<&str> = skus.into_iter().collect();
+        self.skus = store::items::read(conn, account_id, ItemType::Sku, &skus).await?;
+        Ok(())
     }
 
     pub(super) fn of(&self, kind: ItemType) -> &HashMap<String, StoredItem> {
@@ -56,38 +65,48 @@ impl Stored {
         !self.moved.contains(id)
     }
 
-    /// Locks what is to be changed, and reads it again; returns what is locked.
-    pub(super) async fn lock(
+    /// True if others have changed a product since it was first read, or one of its SKUs.
+    pub(super) fn any_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// Locks the products that are to be changed, and reads them again; returns what is locked.
+    pub(super) async fn lock_products(
         &mut self,
         conn: &mut PgConnection,
         account_id: i64,
         plan: &Plan,
         products_to_forget: &BTreeSet<String>,
     ) -> store::Result<HashSet<(ItemType, String)>> {
-        let mut locked = HashSet::new();
-        for kind in [ItemType::Product, ItemType::Sku] {
-            let stored = if kind == ItemType::Product { &mut self.products } else { &mut self.skus };
-            let mut keys: BTreeSet<&str> =
-                plan.after(kind).keys().map(String::as_str).filter(|id| stored.contains_key(*id)).collect();
-            if kind == ItemType::Product {
-                keys.extend(products_to_forget.iter().map(String::as_str));
+        let mut keys = plan.replaced(self, ItemType::Product);
+        keys.extend(products_to_forget.iter().map(String::as_str));
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let mut found = store::items::lock_and_read(conn, account_id, ItemType::Product, &keys).await?;
+        for key in &keys {
+            let revision = |item: &StoredItem| item.revision;
+            let (before, now) = (self.products.remove(*key), found.remove(*key));
+            if before.as_ref().map(revision) != now.as_ref().map(revision) {
+                self.moved.insert((*key).to_owned());
             }
-            let keys: Vec<&str> = keys.into_iter().collect();
-            let mut found = store::items::lock_and_read(conn, account_id, kind, &keys).await?;
-            for key in keys {
-                let now = found.remove(key);
-                let before = match now {
-                    Some(now) => stored.insert(key.to_owned(), now),
-                    None => stored.remove(key),
-                };
-                let now = stored.get(key);
-                if kind == ItemType::Product && before.map(|item| item.revision) != now.map(|item| item.revision) {
-                    self.moved.insert(key.to_owned());
-                }
-                locked.insert((kind, key.to_owned()));
-            }
+            self.products.extend(now.map(|now| ((*key).to_owned(), now)));
         }
-        Ok(locked)
+        Ok(keys.into_iter().map(|key| (ItemType::Product, key.to_owned())).collect())
+    }
+
+    /// The same of the SKUs, after the products.
+    pub(super) async fn lock_skus(
+        &mut self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        plan: &Plan,
+    ) -> store::Result<HashSet<(ItemType, String)>> {
+        let keys: Vec<&str> = plan.replaced(self, ItemType::Sku).into_iter().collect();
+        let found = store::items::lock_and_read(conn, account_id, ItemType::Sku, &keys).await?;
+        for key in &keys {
+            self.skus.remove(*key);
+        }
+        self.skus.extend(found);
+        Ok(keys.into_iter().map(|key| (ItemType::Sku, key.to_owned())).collect())
     }
 }
 
@@ -147,12 +166,16 @@ impl Plan {
         products
     }
 
+    /// What is stored and is to be written, sorted.
+    fn replaced(&self, stored: &Stored, kind: ItemType) -> BTreeSet<&str> {
+        self.after(kind).keys().map(String::as_str).filter(|id| stored.of(kind).contains_key(*id)).collect()
+    }
+
     /// True if all that is to be replaced is locked.
     pub(super) fn is_covered_by(&self, locked: &HashSet<(ItemType, String)>, stored: &Stored) -> bool {
-        [ItemType::Product, ItemType::Sku].into_iter().all(|kind| {
-            let mut replaced = self.after(kind).keys().filter(|id| stored.of(kind).contains_key(*id));
-            replaced.all(|id| locked.contains(&(kind, id.clone())))
-        })
+        [ItemType::Product, ItemType::Sku]
+            .into_iter()
+            .all(|kind| self.replaced(stored, kind).into_iter().all(|id| locked.contains(&(kind, id.to_owned()))))
     }
 
     /// Notes the internal ids of items that were inserted.

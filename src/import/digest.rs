@@ -8,7 +8,7 @@ use crate::config::Limits;
 use crate::domain::orders::Order;
 use crate::store::orders::Digest;
 
-/// Changes whenever an order that reads the same comes to mean something else.
+/// Changes whenever an order, a product or a SKU that reads the same comes to mean something else: with a new field, say.
 const MEANING: u32 = 1;
 
 /// The digest of an order and of all that its answer depends on, `update_time` and `skip_triggers` aside: neither is ever a change

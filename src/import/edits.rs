@@ -105,17 +105,18 @@ pub async fn update_line_status(
     Ok(true)
 }
 
-/// Deletes an order; false if it is not there.
+/// Deletes the order of an internal and an external id; false if it is not there.
 ///
 /// # Errors
 /// The database failed.
-pub async fn delete(imports: &Imports, edit: &Edit<'_>, external_id: &str) -> Result<bool, Error> {
+pub async fn delete(imports: &Imports, edit: &Edit<'_>, id: i64, external_id: &str) -> Result<bool, Error> {
     let mut transaction = store::connect::begin(&imports.pool).await?;
     let conn = &mut *transaction;
     // Before the order's row: imports that bring definitions take both in this order.
     store::accounts::lock_definitions(conn, edit.account_id).await?;
     let mut orders = store::orders::lock_and_read(conn, edit.account_id, &[external_id]).await?;
-    let Some(order) = orders.remove(external_id) else { return Ok(false) };
+    // Another one may be there under the same external id by now.
+    let Some(order) = orders.remove(external_id).filter(|order| order.id == id) else { return Ok(false) };
     let event = changes::deleted(&order.state, order.revision + 1);
     store::order_edits::delete(conn, edit.account_id, order.id, order.revision + 2).await?;
     edit.tell(conn, external_id, &order, &[event]).await?;

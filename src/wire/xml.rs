@@ -145,7 +145,8 @@ impl Splitter<'_, '_> {
         if self.depth == 2
             && let Some(start) = self.key_start.take()
         {
-            let is_plain = |text: &&str| !text.contains(['&', '<']);
+            // A CR is read as a line feed.
+            let is_plain = |text: &&str| !text.contains(['&', '<', '\r']);
             self.key = self.text.get(start..at).filter(is_plain);
         }
         if self.depth != 1 {

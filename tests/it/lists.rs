@@ -8,6 +8,7 @@ use ordergate::config::{Given, ListMoney};
 use serde_json::{Value as Json, json};
 use tokio::task::JoinSet;
 
+use crate::support::db::run;
 use crate::support::server::{TOKEN, TestServer};
 use crate::support::stored::stored;
 use crate::support::tree::{Tree, call, object, order, text};
@@ -401,4 +402,29 @@ async fn products_that_are_imported_at_the_same_time_end_as_one_after_the_other(
         assert_eq!(answer.to_string().matches(outcome).count(), 30, "{answer}");
     }
     assert_eq!(server.db.text("select count(*) from skus where name = 'last'").await, "30");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sku_that_changes_while_its_product_is_waited_for_ends_as_it_was_sent() {
+    let server = TestServer::start().await;
+    let product = |name: &str| json!({"data": [{"external_id": "p", "name": name, "sku": [{"external_id": "s", "name": "one"}]}]});
+    ask(&server, "products/import", product("a")).await;
+    let conn = &mut server.db.connect().await;
+    run(
+        conn,
+        "begin; update products set name = 'c', revision = revision + 1, sent_digest = null;
+        update skus set name = 'two', revision = revision + 1",
+    )
+    .await;
+    let waiting =
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    let committed = async {
+        while server.db.text(waiting).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        run(conn, "commit").await;
+    };
+    // Its SKU reads as before when it is first looked at, and no longer when the product's lock is had.
+    tokio::join!(ask(&server, "products/import", product("b")), committed);
+    assert_eq!(server.db.text("select p.name || s.name from products p, skus s").await, "bone");
 }

@@ -72,6 +72,8 @@ struct FileImport<'i> {
     max_body_bytes: usize,
     /// What the file says of events.
     skip_triggers: Option<(String, String)>,
+    /// Its other fields that stand before the items, until the target knows them.
+    fields: Vec<(String, String)>,
     failed: Failed,
     state: Option<State>,
     tally: Tally,
@@ -88,6 +90,9 @@ impl<'i> FileImport<'i> {
             Some(format) => format,
             None => FileFormat::of(path)?,
         };
+        if format == FileFormat::Csv && arguments.what != What::Orders {
+            bail!("format: expected json, ndjson or xml for {}, found csv", arguments.what.as_str());
+        }
         let is_input = path.as_os_str() == "-";
         let mut tally = Tally::default();
         let extension = Failed::extension(format);
@@ -100,21 +105,24 @@ impl<'i> FileImport<'i> {
         if failed == path {
             bail!("failed: expected another file than the one that is imported, found {}", failed.display());
         }
-        let state = if is_input || arguments.dry_run { None } else { Some(State::of(path, arguments, &failed)?) };
-        let mut failed_bytes = None;
-        if let Some(state) = &state
-            && !arguments.restart
-        {
-            failed_bytes = state.load(&mut tally)?;
+        let state =
+            if is_input || arguments.dry_run { None } else { Some(State::of(path, target, arguments.what, &failed)?) };
+        let mut acknowledged = None;
+        if let Some(state) = &state {
+            if arguments.restart {
+                state.remove()?;
+            } else {
+                acknowledged = state.load(&mut tally)?;
+            }
         }
-        let failed = Failed::open(failed, format, failed_bytes)?;
-        if failed_bytes.is_some() {
+        let failed = Failed::open(failed, format, acknowledged)?;
+        if acknowledged.is_some() {
             let (read, what) = (tally.read, arguments.what.as_str());
             eprintln!("{}: goes on behind {read} {what} that were acknowledged before", path.display());
         }
         let path = path.to_owned();
-        let skip_triggers = None;
-        Ok(FileImport { target, arguments, path, format, max_body_bytes, skip_triggers, failed, state, tally })
+        let (skip_triggers, fields) = (None, Vec::new());
+        Ok(FileImport { target, arguments, path, format, max_body_bytes, skip_triggers, fields, failed, state, tally })
     }
 
     /// Imports it; returns what was acknowledged, and how many orders of it now.
@@ -138,7 +146,10 @@ impl<'i> FileImport<'i> {
                     break;
                 }
             };
-            sent.with_context(|| self.path.display().to_string())?;
+            if let Err(error) = sent {
+                self.failed.close()?;
+                return Err(error.context(self.path.display().to_string()));
+            }
             let Tally { read, failed, .. } = self.tally;
             progress.at(bytes, read, read - before, failed);
             if stop.is_cancelled() {
@@ -149,19 +160,22 @@ impl<'i> FileImport<'i> {
         drop(batches);
         progress.end();
         let done = reader.join().map_err(|_| anyhow::anyhow!("the reader failed"))?;
-        let what = self.arguments.what.as_str();
-        let so_far = || format!("{}: {} {what} were acknowledged", self.path.display(), self.tally.read);
-        if stopped {
-            bail!("{}; run the same command again to go on", so_far());
+        self.failed.close()?;
+        let (Tally { read, failed, .. }, what) = (self.tally, self.arguments.what.as_str());
+        if failed > 0 {
+            let (path, reasons) = (self.path.display(), self.failed.path.display());
+            eprintln!("{path}: {failed} of {read} {what} failed; they and the reasons are in {reasons}");
         }
-        done.with_context(|| format!("{}; behind them", so_far()))?;
-        self.failed.finish()?;
+        let so_far = || format!("{}: stopped behind {read} {what}", self.path.display());
+        if stopped && self.state.is_some() {
+            bail!("{}, which were acknowledged; run the same command again to go on", so_far());
+        }
+        if stopped {
+            bail!(so_far());
+        }
+        done.with_context(so_far)?;
         if let Some(state) = &self.state {
             state.remove()?;
-        }
-        if self.tally.failed > 0 {
-            let (Tally { failed, read, .. }, path) = (self.tally, self.failed.path.display());
-            eprintln!("{}: {failed} of {read} {what} failed; they and the reasons are in {path}", self.path.display());
         }
         Ok((self.tally, self.tally.read - before))
     }
@@ -179,9 +193,9 @@ impl<'i> FileImport<'i> {
             batch_bytes: 0,
             sender,
         };
-        let (format, what, max_bytes) = (self.format, self.arguments.what, packer.max_bytes);
+        let (format, max_bytes) = (self.format, packer.max_bytes);
         Ok(std::thread::spawn(move || {
-            let done = read::read(source, format, what, max_bytes, &mut |piece| packer.take(piece));
+            let done = read::read(source, format, max_bytes, &mut |piece| packer.take(piece));
             // What was good before a fault is sent all the same.
             let _ = packer.pass_on();
             done
@@ -191,22 +205,23 @@ impl<'i> FileImport<'i> {
     /// Sends a batch, and notes what became of it. One that is too large goes in halves.
     async fn send(&mut self, batch: Batch) -> anyhow::Result<()> {
         let mut waiting = vec![batch.items];
-        let (of_events, mut fields): (Vec<_>, Vec<_>) =
+        let (of_events, fields): (Vec<_>, Vec<_>) =
             batch.fields.into_iter().partition(|(name, _)| name == SKIP_TRIGGERS);
         self.skip_triggers = of_events.into_iter().next_back().or(self.skip_triggers.take());
+        self.fields.extend(fields);
         while let Some(mut items) = waiting.pop() {
-            let answer = self.call(&fields, &items).await?;
+            let answer = self.call(&items).await?;
             let error = answer["error"].as_u64().unwrap_or(500);
             let text = answer["error_text"].as_str().unwrap_or("no text");
             // An order that spoils the document, by its depth, has to be found.
             let spoiled = error == 400 && ["line ", "byte "].iter().any(|start| text.starts_with(start));
-            if let ([item], true) = (items.as_slice(), spoiled) {
-                let item = item.clone();
-                self.note(&item, &json!({"error_text": text}))?;
+            let too_large = error == 413;
+            if let ([item], true) = (items.as_slice(), spoiled || too_large && self.fields.is_empty()) {
+                self.note(item, &json!({"error_text": text}))?;
                 self.acknowledge().await?;
                 continue;
             }
-            if (error == 413 || spoiled) && items.len() > 1 {
+            if (too_large || spoiled) && items.len() > 1 {
                 waiting.push(items.split_off(items.len() / 2));
                 waiting.push(items);
                 continue;
@@ -218,8 +233,10 @@ impl<'i> FileImport<'i> {
             for (item, result) in items.iter().zip(results) {
                 self.note(item, result)?;
             }
-            // Those of the file are known now.
-            fields.clear();
+            // They are known now, unless nothing is kept.
+            if !self.arguments.dry_run {
+                self.fields.clear();
+            }
             self.acknowledge().await?;
         }
         Ok(())
@@ -228,14 +245,14 @@ impl<'i> FileImport<'i> {
     /// Writes down how far the file is.
     async fn acknowledge(&mut self) -> anyhow::Result<()> {
         self.target.finish().await?;
-        let bytes = self.failed.flush()?;
+        let failed = self.failed.flush()?;
         if let Some(state) = &self.state {
-            state.save(self.tally, bytes)?;
+            state.save(self.tally, failed)?;
         }
         Ok(())
     }
 
-    async fn call(&self, fields: &[(String, String)], items: &[String]) -> anyhow::Result<Json> {
+    async fn call(&self, items: &[String]) -> anyhow::Result<Json> {
         let ImportArguments { skip_triggers, dry_run, what, .. } = self.arguments;
         let flags =
             [("detail", true), ("skip_triggers", *skip_triggers && *what == What::Orders), ("dry_run", *dry_run)];
@@ -245,24 +262,26 @@ impl<'i> FileImport<'i> {
             body.push_str("<xml>");
             body.extend(self.skip_triggers.iter().map(|(_, element)| element.as_str()));
             body.extend(flags.map(|(name, _)| format!("<{name}>true</{name}>")));
-            body.extend(fields.iter().map(|(_, element)| element.as_str()).chain(items.iter().map(String::as_str)));
+            body.extend(
+                self.fields.iter().map(|(_, element)| element.as_str()).chain(items.iter().map(String::as_str)),
+            );
             body.push_str("</xml>");
         } else {
             body.push('{');
             body.extend(self.skip_triggers.iter().map(|(name, json)| format!("\"{name}\":{json},")));
             body.extend(flags.map(|(name, _)| format!("\"{name}\":true,")));
-            body.extend(fields.iter().map(|(name, json)| format!("\"{name}\":{json},")));
+            body.extend(self.fields.iter().map(|(name, json)| format!("\"{name}\":{json},")));
             body.push_str("\"data\":[");
             body.push_str(&items.join(","));
             body.push_str("]}");
         }
         let call = format!("{}/import?format=json", what.as_str());
         let (status, answer) = self.target.post(&call, self.format.content_type(), body.into_bytes()).await?;
-        if status == 413 {
-            return Ok(json!({"error": 413, "error_text": "too large"}));
+        let answered = serde_json::from_slice(&answer);
+        if status == 413 && answered.is_err() {
+            return Ok(json!({"error": 413, "error_text": "expected a shorter body"}));
         }
-        serde_json::from_slice(&answer)
-            .with_context(|| format!("expected an answer in JSON, found HTTP {status} with another"))
+        answered.with_context(|| format!("expected an answer in JSON, found HTTP {status} with another"))
     }
 
     fn note(&mut self, item: &str, result: &Json) -> anyhow::Result<()> {

@@ -24,8 +24,10 @@ impl Progress {
     /// The progress of a file of so many bytes, if that is known.
     pub(super) fn new(name: &str, what: &'static str, bytes: Option<u64>) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = bytes.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-            let style = "{prefix} {bar:30} {percent}% {msg}, {eta} left";
+            let (bar, style) = match bytes {
+                Some(bytes) => (ProgressBar::new(bytes), "{prefix} {bar:30} {percent}% {msg}, {eta} left"),
+                None => (ProgressBar::new_spinner(), "{prefix} {spinner} {msg}"),
+            };
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }

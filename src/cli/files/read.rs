@@ -14,7 +14,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{FileFormat, What, table};
+use super::{FileFormat, table};
 
 /// A piece of a file, as it stands there.
 #[derive(Debug, PartialEq, Eq)]
@@ -103,31 +103,18 @@ impl Read for Counted {
 }
 
 /// Reads all pieces, none of more than `max_bytes`.
-pub(super) fn read(
-    source: impl BufRead,
-    format: FileFormat,
-    what: What,
-    max_bytes: usize,
-    take: Take<'_>,
-) -> anyhow::Result<()> {
-    let (left, mut count) = (Cell::new(max_bytes), 0_u64);
+pub(super) fn read(source: impl BufRead, format: FileFormat, max_bytes: usize, take: Take<'_>) -> anyhow::Result<()> {
+    let left = Cell::new(max_bytes);
     let source = Bounded { source, max_bytes, left: &left };
-    let mut take = |piece| {
+    let take: Take<'_> = &mut |piece| {
         left.set(max_bytes);
-        count += u64::from(matches!(piece, Piece::Item(_)));
         take(piece)
     };
-    let done = parse(source, format, what, &mut take);
-    done.with_context(|| format!("behind {count} {}", what.as_str()))
-}
-
-fn parse(source: impl BufRead, format: FileFormat, what: What, take: Take<'_>) -> anyhow::Result<()> {
     match format {
         FileFormat::Json => json(source, take),
         FileFormat::Ndjson => ndjson(source, take),
         FileFormat::Xml => xml(source, "data", take),
-        FileFormat::Csv if what == What::Orders => table::read(source, take),
-        FileFormat::Csv => bail!("format: expected json, ndjson or xml for products, found csv"),
+        FileFormat::Csv => table::read(source, take),
     }
 }
 
@@ -143,7 +130,10 @@ fn ndjson(mut source: impl BufRead, take: Take<'_>) -> anyhow::Result<()> {
             continue;
         }
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
-            anyhow::anyhow!("line {number}, column {}: expected one JSON object a line: {error}", error.column())
+            let (column, text) = (error.column(), error.to_string());
+            // Its own place counts from the line's begin.
+            let why = text.split(" at line ").next().unwrap_or_default();
+            anyhow::anyhow!("line {number}, column {column}: expected one JSON object a line: {why}")
         })?;
         if take(Piece::Item(text.to_owned())).is_break() {
             break;

@@ -1,13 +1,13 @@
 //! What an import keeps beside a file: how far it is, and the orders that failed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
 
-use super::{FileFormat, ImportArguments};
+use super::{FileFormat, Target, What};
 use crate::wire::answer;
 
 /// What was acknowledged, all in all.
@@ -41,26 +41,43 @@ pub(super) struct Failed {
     pub(super) path: PathBuf,
     format: FileFormat,
     file: Option<File>,
-    /// So much of it is acknowledged.
+    /// What was written to it, all in all.
+    written: Mark,
+    /// The checksum of that, which goes on.
+    hasher: crc32fast::Hasher,
+}
+
+/// By what the acknowledged part of a file of failed orders is known.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
     bytes: u64,
+    crc32: u32,
 }
 
 impl Failed {
-    /// One that goes on behind so many bytes, or begins; one of an import before keeps its content under another name.
-    pub(super) fn open(path: PathBuf, format: FileFormat, bytes: Option<u64>) -> anyhow::Result<Self> {
-        let length = fs::metadata(&path).ok().map(|meta| meta.len());
-        match (bytes, length) {
-            (None, Some(_)) => {
-                fs::rename(&path, beside(&path, "before")).with_context(|| path.display().to_string())?;
-            }
-            (Some(bytes), length) if length.unwrap_or_default() < bytes => bail!(
-                "{}: expected the {bytes} bytes that were written before, found {}; --restart begins anew",
-                path.display(),
-                length.unwrap_or_default()
-            ),
-            _ => {}
+    /// One that goes on behind what was acknowledged, or begins. One of an import before, or that was changed since, keeps
+    /// its content under another name.
+    pub(super) fn open(path: PathBuf, format: FileFormat, acknowledged: Option<Mark>) -> anyhow::Result<Self> {
+        let mut failed =
+            Failed { path, format, file: None, written: Mark::default(), hasher: crc32fast::Hasher::new() };
+        if !failed.path.exists() {
+            return Ok(failed);
         }
-        Ok(Failed { path, format, file: None, bytes: bytes.unwrap_or_default() })
+        if let Some(mark) = acknowledged
+            && checksum(&failed.path, mark.bytes)? == Some(mark.crc32)
+        {
+            failed.hasher = crc32fast::Hasher::new_with_initial_len(mark.crc32, mark.bytes);
+            failed.written = mark;
+            // What was not acknowledged comes again.
+            failed.file()?;
+            return Ok(failed);
+        }
+        let before = beside(&failed.path, "before");
+        fs::rename(&failed.path, &before).with_context(|| failed.path.display().to_string())?;
+        if acknowledged.is_some() {
+            eprintln!("{}: was changed since; it is kept as {}", failed.path.display(), before.display());
+        }
+        Ok(failed)
     }
 
     pub(super) fn extension(format: FileFormat) -> &'static str {
@@ -81,43 +98,64 @@ impl Failed {
                 None => format!("{{\"import_error\":{reason},\"item\":{item}}}\n"),
             }
         };
-        self.file()?.write_all(line.as_bytes()).with_context(|| self.path.display().to_string())
+        if self.written.bytes == 0 && self.format == FileFormat::Xml {
+            self.append("<xml>\n")?;
+        }
+        self.append(&line)
     }
 
-    /// The file, made or cut back to what is acknowledged when it is first written to.
+    fn append(&mut self, text: &str) -> anyhow::Result<()> {
+        self.file()?.write_all(text.as_bytes()).with_context(|| self.path.display().to_string())?;
+        self.hasher.update(text.as_bytes());
+        self.written = Mark { bytes: self.written.bytes + text.len() as u64, crc32: self.hasher.clone().finalize() };
+        Ok(())
+    }
+
+    /// The file, made or cut back to what was written when it is first asked for.
     fn file(&mut self) -> anyhow::Result<&mut File> {
         Ok(match &mut self.file {
             Some(file) => file,
-            file @ None => file.insert(open_at(&self.path, self.bytes, self.format)?),
+            none => {
+                let named = || self.path.display().to_string();
+                let file = OpenOptions::new().create(true).append(true).open(&self.path).with_context(named)?;
+                file.set_len(self.written.bytes).with_context(named)?;
+                none.insert(file)
+            }
         })
     }
 
     /// Everything written so far is on disk; returns how much that is.
-    pub(super) fn flush(&mut self) -> anyhow::Result<u64> {
+    pub(super) fn flush(&mut self) -> anyhow::Result<Mark> {
         if let Some(file) = &mut self.file {
             file.sync_data()?;
-            self.bytes = file.metadata()?.len();
         }
-        Ok(self.bytes)
+        Ok(self.written)
     }
 
-    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
-        if self.format == FileFormat::Xml && (self.file.is_some() || self.bytes > 0) {
-            self.file()?.write_all(b"</xml>\n")?;
+    /// The file can be read, whether the import is done or goes on another time.
+    pub(super) fn close(&mut self) -> anyhow::Result<()> {
+        if self.format == FileFormat::Xml && self.written.bytes > 0 {
+            self.append("</xml>\n")?;
         }
         self.flush().map(drop)
     }
 }
 
-/// Opens a file to write on behind so many bytes.
-fn open_at(path: &Path, bytes: u64, format: FileFormat) -> anyhow::Result<File> {
+/// The CRC-32 of so many bytes of a file; `None` if it is shorter.
+fn checksum(path: &Path, bytes: u64) -> anyhow::Result<Option<u32>> {
     let named = || path.display().to_string();
-    let file = OpenOptions::new().create(true).append(true).open(path).with_context(named)?;
-    file.set_len(bytes).with_context(named)?;
-    if bytes == 0 && format == FileFormat::Xml {
-        (&file).write_all(b"<xml>\n").with_context(named)?;
+    let mut source = BufReader::new(File::open(path).with_context(named)?).take(bytes);
+    let (mut hasher, mut found) = (crc32fast::Hasher::new(), 0);
+    loop {
+        let piece = source.fill_buf().with_context(named)?;
+        let length = piece.len();
+        if length == 0 {
+            return Ok((found == bytes).then(|| hasher.finalize()));
+        }
+        hasher.update(piece);
+        source.consume(length);
+        found += length as u64;
     }
-    Ok(file)
 }
 
 /// How far a file is, beside it, so that the import can go on after an interruption.
@@ -131,18 +169,15 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(path: &Path, arguments: &ImportArguments, failed: &Path) -> anyhow::Result<Self> {
-        let place = &arguments.place;
-        let to = place.account.as_ref().map(|name| format!("--account {name}"));
-        let to = to.or(place.server.as_ref().map(|url| format!("--server {url}"))).unwrap_or_default();
-        let going = format!("{to} --what {} --failed {}", arguments.what.as_str(), failed.display());
+    pub(super) fn of(path: &Path, target: &Target, what: What, failed: &Path) -> anyhow::Result<Self> {
+        let going = format!("{} --what {} --failed {}", target.name(), what.as_str(), failed.display());
         let meta = fs::metadata(path).with_context(|| path.display().to_string())?;
         let modified = format!("{:?}", meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default());
         Ok(State { path: beside(path, "progress.json"), size: meta.len(), modified, going })
     }
 
     /// What was acknowledged before, and how much of the file of failed orders counts; `None` if nothing was.
-    pub(super) fn load(&self, tally: &mut Tally) -> anyhow::Result<Option<u64>> {
+    pub(super) fn load(&self, tally: &mut Tally) -> anyhow::Result<Option<Mark>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -166,12 +201,15 @@ impl State {
         for (name, value) in Tally::NAMES.into_iter().zip(tally.values()) {
             *value = state[name].as_u64().unwrap_or_default();
         }
-        Ok(Some(state["failed_bytes"].as_u64().unwrap_or_default()))
+        let number = |name: &str| state[name].as_u64().unwrap_or_default();
+        let crc32 = u32::try_from(number("failed_crc32")).unwrap_or_default();
+        Ok(Some(Mark { bytes: number("failed_bytes"), crc32 }))
     }
 
-    pub(super) fn save(&self, mut tally: Tally, failed_bytes: u64) -> anyhow::Result<()> {
-        let mut state =
-            json!({"size": self.size, "modified": self.modified, "going": self.going, "failed_bytes": failed_bytes});
+    pub(super) fn save(&self, mut tally: Tally, failed: Mark) -> anyhow::Result<()> {
+        let Mark { bytes, crc32 } = failed;
+        let mut state = json!({"size": self.size, "modified": self.modified, "going": self.going,
+            "failed_bytes": bytes, "failed_crc32": crc32});
         for (name, value) in Tally::NAMES.into_iter().zip(tally.values()) {
             state[name] = json!(*value);
         }

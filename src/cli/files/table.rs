@@ -75,7 +75,11 @@ fn value(name: &str, cell: &str) -> anyhow::Result<Json> {
 /// Reads orders.
 pub(super) fn read(source: impl BufRead, take: Take<'_>) -> anyhow::Result<()> {
     let mut reader = csv::Reader::from_reader(source);
-    let columns = reader.headers().context("line 1")?.iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
+    let names = reader.headers().context("line 1")?;
+    if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names.iter().take(at).find(|n| *n == name)) {
+        bail!("line 1: expected each column once, found {twice:?} twice");
+    }
+    let columns = names.iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
     if !columns.iter().any(|column| matches!(column, Column::Order("external_id"))) {
         bail!("line 1: expected a column external_id");
     }

@@ -27,8 +27,8 @@ pub(in crate::cli) enum Target {
         /// It has answered before.
         answered: AtomicBool,
     },
-    /// To the application in this process, for an account.
-    Local { app: Box<App>, pool: sqlx::PgPool, account_id: i64 },
+    /// To the application in this process, for an account of a database.
+    Local { app: Box<App>, pool: sqlx::PgPool, account_id: i64, name: String },
 }
 
 impl Target {
@@ -44,6 +44,17 @@ impl Target {
         let client = client.context("an HTTP client")?;
         let url = url.trim_end_matches('/').to_owned();
         Ok(Target::Server { client, url, token, answered: AtomicBool::new(false) })
+    }
+
+    /// By what it is known: another database or another token is another target.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Target::Server { url, token, .. } => {
+                let [a, b, c, d, ..] = crate::auth::hash(token);
+                format!("--server {url} with the token {:08x}", u32::from_be_bytes([a, b, c, d]))
+            }
+            Target::Local { name, .. } => name.clone(),
+        }
     }
 
     /// Makes a call of the market, and makes it again where that may help; returns the HTTP status and the body of the answer.

@@ -91,6 +91,22 @@ async fn every_format_goes_in_and_out_and_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_knows_the_definitions_of_a_file_in_every_batch() {
+    let (db, files) = (shop().await, Files::new());
+    let order = |id: &str| {
+        json!({"external_id": id, "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "1",
+            "currency": "USD", "custom_fields": {"size": "1"}, "lines": [{"external_id": "1", "product": "p"}]})
+    };
+    let fields = json!([{"external_id": "size", "entity_type": "order", "value_type": "int"}]);
+    let file =
+        files.write("orders.json", json!({"custom_fields": fields, "data": [order("A"), order("B")]}).to_string());
+    for options in ["--batch 1 --dry-run", "--batch 1"] {
+        let ended = import(&db, options, &file);
+        assert_eq!(summary(&ended), [2, 2, 0, 0, 0], "{options}: {}", ended.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failed_orders_are_written_down_and_can_be_corrected_and_sent_again() {
     let (db, files) = (shop().await, Files::new());
     let order = |id: &str, price: &str| {
@@ -272,8 +288,37 @@ async fn an_import_that_was_killed_goes_on_where_it_was() {
         "{}",
         other.err
     );
+    let another = run(&url, "").env("ORDERGATE_TOKEN", "another-token-0123456789").run();
+    assert!(another.err.contains("expected the options with which the import began"), "{}", another.err);
     std::fs::write(&file, baskets).expect("a file");
     assert!(run(&url, "").run().err.contains("found it changed; --restart begins anew"));
     assert_eq!(summary(&run(&direct, "--restart").run())[0], 40);
     assert!(!state.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_orders_that_are_corrected_before_an_import_goes_on_are_kept() {
+    let server = Arc::new(TestServer::start().await);
+    let conn = &mut server.db.connect().await;
+    ordergate::accounts::create_touchpoint(conn, server.account_id, "store", "web").await.expect("a touchpoint");
+    let files = Files::new();
+    let file = files.write("orders.csv", read(Path::new(BASKETS)).replacen(",delivered,", ",lost,", 1));
+    let (url, stuck) = broken_way(Arc::clone(&server)).await;
+    let run = |url: &str, file: &Path| {
+        let program = ordergate(&server.db, &format!("--output json import --server {url} --batch 10"));
+        program.env("ORDERGATE_TOKEN", TOKEN).arg(file)
+    };
+    let program = run(&url, &file).start("");
+    stuck.notified().await;
+    program.signal("KILL");
+    program.ended();
+    let failed = files.path("orders.csv.failed.ndjson");
+    std::fs::write(&failed, read(&failed).replace("\"lost\"", "\"delivered\"")).expect("a file");
+    let (state, direct) = (files.path("orders.csv.progress.json"), server.url(""));
+    std::fs::write(&state, read(&state).replace(&url, &direct)).expect("a file");
+    let ended = run(&direct, &file).run();
+    assert!(ended.err.contains("was changed since; it is kept as"), "{}", ended.err);
+    assert_eq!(summary(&ended), [40, 39, 0, 0, 1]);
+    let kept = files.write("corrected.ndjson", read(&files.path("orders.csv.failed.ndjson.before")));
+    assert_eq!(summary(&run(&direct, &kept).run()), [1, 1, 0, 0, 0]);
 }
