@@ -1,6 +1,6 @@
 //! Categories of a request: merged in the order sent, written only where they change. They form trees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
 
@@ -39,8 +39,10 @@ fn changed(sent: &[SentCategory], stored: Vec<Category>) -> Result<Vec<Category>
         }
         parent.apply(&mut category.parent);
     }
+    // Those from which the way up is known to end: each is walked once, however long a way is.
+    let mut rooted = HashSet::new();
     for (index, category) in sent.iter().enumerate() {
-        check_parent(&merged, category).map_err(|problem| {
+        check_parent(&merged, category, &mut rooted).map_err(|problem| {
             let place = Place::root_item("categories", index).field("parent_external_id");
             Failure::Refused(Rejection::new(place, problem))
         })?;
@@ -49,17 +51,23 @@ fn changed(sent: &[SentCategory], stored: Vec<Category>) -> Result<Vec<Category>
 }
 
 /// A category's parent has to be there, and not to be below it.
-fn check_parent(merged: &HashMap<String, Category>, sent: &SentCategory) -> Result<(), Problem> {
+fn check_parent<'m>(
+    merged: &'m HashMap<String, Category>,
+    sent: &'m SentCategory,
+    rooted: &mut HashSet<&'m str>,
+) -> Result<(), Problem> {
     let Patch::Set(parent) = &sent.parent else { return Ok(()) };
-    let mut above = Some(parent);
-    // No way up is longer than there are categories, unless it is a circle.
-    for _ in 0..=merged.len() {
-        let Some(id) = above else { return Ok(()) };
-        if *id == sent.external_id {
-            break;
+    let mut way = Vec::new();
+    let mut above = Some(parent.as_str());
+    while let Some(id) = above.filter(|id| !rooted.contains(id)) {
+        // No way up is longer than there are categories, unless it is a circle.
+        if id == sent.external_id || way.len() > merged.len() {
+            return Err(Problem::expected("a category that is not below this one", parent));
         }
         let Some(category) = merged.get(id) else { return Err(Problem::unknown("category", id)) };
-        above = category.parent.as_ref();
+        way.push(id);
+        above = category.parent.as_deref();
     }
-    Err(Problem::expected("a category that is not below this one", parent))
+    rooted.extend(way);
+    Ok(())
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::Result;
 use super::items::Row;
+use super::{Error, Result};
 use crate::domain::catalogue::{ItemType, ListedItem};
 use crate::domain::orders::ListedOrder;
 
@@ -43,12 +43,12 @@ pub async fn orders(
 ) -> Result<Page<ListedOrder>> {
     let keys = sqlx::query!(
         "-- orders.page
-        select o.id, o.external_id, p.profile_id from (
+        select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
             select id, external_id, profile from orders
             where account_id = $1 and id > $2 and ($4::text is null or endpoint = $4)
             order by id limit $3
         ) o
-        join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
+        left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
         order by o.id",
         account_id,
         after,
@@ -63,9 +63,12 @@ pub async fn orders(
     // One that went meanwhile is left out, as is one that is there again under another number: that comes later.
     let listed = keys.into_iter().filter_map(|key| {
         let order = orders.remove(&key.external_id).filter(|order| order.id == key.id)?;
-        Some(ListedOrder { external_id: key.external_id, profile_id: key.profile_id, order })
+        let no_profile =
+            || Error::Corrupt { table: "orders", column: "profile", what: format!("of order {}", order.id) };
+        let profile_id = key.profile_id.ok_or_else(no_profile);
+        Some(profile_id.map(|profile_id| ListedOrder { external_id: key.external_id, profile_id, order }))
     });
-    Ok(Page { items: listed.collect(), last })
+    Ok(Page { items: listed.collect::<Result<_>>()?, last })
 }
 
 /// The imported products or SKUs of an account behind one, oldest first; products with their SKUs. Stubs are left out.
