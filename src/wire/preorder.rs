@@ -47,9 +47,8 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
             of_root.splice(0..0, inner);
             data.stray.clone()
         }
-        Some(other) => {
-            return Err(others.refuse("data", Problem::Expected { what: "an object", found: other.found() }));
-        }
+        // An empty list or text is the empty object.
+        Some(other) => Fields::of(document.format, other, place).map(|_| None)?,
     };
     let node = Node::Object(Tree { entries: of_root, stray });
     let (external_id, order) = decoded_node(document.format, &node, place, |fields| priced(fields, limits));
