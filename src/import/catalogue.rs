@@ -147,6 +147,7 @@ async fn carefully<'a>(
         if looked.knows_any(&suspects, request.items) {
             return Err(Stopped::Careful("a SKU leaves a product that was known by its text"));
         }
+        let any_failed = planned.any_failed();
         let mut held = stored.lock_products(conn, account_id, &planned, &suspects).await?;
         if stored.any_moved() {
             // Whoever changes a SKU of theirs waits from now on.
@@ -156,11 +157,10 @@ async fn carefully<'a>(
         held.extend(stored.lock_skus(conn, account_id, &planned).await?);
         // All that is new is as it was planned.
         if !held.is_empty() {
-            let before = planned;
             planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
             let covered = planned.is_covered_by(&held, &stored)
                 && planned.products_to_forget(&stored, request.kind).is_subset(&suspects)
-                && planned.any_failed() == before.any_failed();
+                && planned.any_failed() == any_failed;
             if !covered {
                 return Err(store::Error::TryAgain("another request changed the same products or SKUs").into());
             }

@@ -404,18 +404,10 @@ async fn products_that_are_imported_at_the_same_time_end_as_one_after_the_other(
     assert_eq!(server.db.text("select count(*) from skus where name = 'last'").await, "30");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sku_that_changes_while_its_product_is_waited_for_ends_as_it_was_sent() {
-    let server = TestServer::start().await;
-    let product = |name: &str| json!({"data": [{"external_id": "p", "name": name, "sku": [{"external_id": "s", "name": "one"}]}]});
-    ask(&server, "products/import", product("a")).await;
+/// Imports products while another transaction holds what it changed of them, until the import waits for it.
+async fn import_beside(server: &TestServer, changes: &str, request: Json) -> String {
     let conn = &mut server.db.connect().await;
-    run(
-        conn,
-        "begin; update products set name = 'c', revision = revision + 1, sent_digest = null;
-        update skus set name = 'two', revision = revision + 1",
-    )
-    .await;
+    run(conn, &format!("begin; {changes}")).await;
     let waiting =
         "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
     let committed = async {
@@ -424,7 +416,31 @@ async fn a_sku_that_changes_while_its_product_is_waited_for_ends_as_it_was_sent(
         }
         run(conn, "commit").await;
     };
+    tokio::join!(server.market("products/import", "json", request.to_string()), committed).0.body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sku_that_changes_while_its_product_is_waited_for_ends_as_it_was_sent() {
+    let server = TestServer::start().await;
+    let product = |name: &str| json!({"token": TOKEN, "data": [{"external_id": "p", "name": name, "sku": [{"external_id": "s", "name": "one"}]}]});
+    ask(&server, "products/import", product("a")).await;
     // Its SKU reads as before when it is first looked at, and no longer when the product's lock is had.
-    tokio::join!(ask(&server, "products/import", product("b")), committed);
+    let changes = "update products set name = 'c', revision = revision + 1, sent_digest = null;
+        update skus set name = 'two', revision = revision + 1";
+    import_beside(&server, changes, product("b")).await;
     assert_eq!(server.db.text("select p.name || s.name from products p, skus s").await, "bone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_that_no_longer_fits_when_its_lock_is_had_stops_the_others_if_it_is_to() {
+    let server = TestServer::with(Given { max_custom_values: Some(1), ..Given::default() }).await;
+    let fields = ["a", "b"].map(|id| json!({"external_id": id, "entity_type": "product", "value_type": "unicode"}));
+    let first = json!({"custom_fields": fields, "data": [{"external_id": "p", "name": "old"}]});
+    ask(&server, "products/import", first).await;
+    let changes = "update products set content = '{\"custom_fields\": {\"b\": \"1\"}}', revision = revision + 1, sent_digest = null";
+    let data =
+        json!([{"external_id": "p", "name": "new", "custom_fields": {"a": "1"}}, {"external_id": "q", "name": "new"}]);
+    let answer = import_beside(&server, changes, json!({"token": TOKEN, "on_error": "abort", "data": data})).await;
+    assert!(answer.contains("not written: data[0] failed"), "{answer}");
+    assert_eq!(server.db.text("select count(*) from products where name = 'new'").await, "0");
 }
