@@ -245,9 +245,8 @@ async fn write(
 ) -> store::Result<()> {
     let account_id = request.account_id;
     for kind in [ItemType::Product, ItemType::Sku] {
-        // A product that a SKU left or came to by itself is known by no text.
-        let whole = |id: &str| kind == ItemType::Sku || !forget.contains(id) && stored.stayed(id);
-        let digest = |id: &str| looked.digest(id).filter(|_| kind == request.kind && whole(id));
+        let known = |id: &str| kind == request.kind && stored.is_known_by_text(kind, id, forget);
+        let digest = |id: &str| looked.digest(id).filter(|_| known(id));
         if kind == ItemType::Product {
             let stubs: Vec<&str> = planned.stubs.iter().map(String::as_str).collect();
             store::catalogue::create_product_stubs(conn, account_id, &stubs, stubs.len()).await?;
@@ -283,8 +282,7 @@ async fn renew(
     let failed: HashSet<usize> = planned.failed().collect();
     let same = checked.iter().filter(|item| !failed.contains(&item.slot)).filter_map(|item| {
         let id = &*item.item.external_id;
-        let whole = request.kind == ItemType::Sku || !forget.contains(id) && stored.stayed(id);
-        let known = !changed.contains_key(id) && whole;
+        let known = !changed.contains_key(id) && stored.is_known_by_text(request.kind, id, &forget);
         let digest = looked.digest(id).filter(|_| known)?;
         Some((id, stored.of(request.kind).get(id)?.revision, *digest))
     });

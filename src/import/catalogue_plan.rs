@@ -60,9 +60,10 @@ impl Stored {
         }
     }
 
-    /// True for a product that nobody else has changed since it was first read, nor one of its SKUs.
-    pub(super) fn stayed(&self, id: &str) -> bool {
-        !self.moved.contains(id)
+    /// True for what its own text tells all of: not for a product that a SKU left or came to by itself, which is one of
+    /// those to `forget`, nor for one that others have changed since it was first read, or one of its SKUs.
+    pub(super) fn is_known_by_text(&self, kind: ItemType, id: &str, forget: &BTreeSet<String>) -> bool {
+        kind == ItemType::Sku || !forget.contains(id) && !self.moved.contains(id)
     }
 
     /// True if others have changed a product since it was first read, or one of its SKUs.

@@ -26,9 +26,7 @@ pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments)
         (None, Some(file)) if file.as_os_str() != "-" => FileFormat::of(file)?,
         (None, _) => FileFormat::Ndjson,
     };
-    if format == FileFormat::Csv && arguments.what != What::Orders {
-        bail!("format: expected json, ndjson or xml for {}, found csv", arguments.what.as_str());
-    }
+    format.check(arguments.what)?;
     let Some(file) = arguments.file.as_ref().filter(|file| file.as_os_str() != "-") else {
         return pages(target, arguments.what, format, std::io::stdout().lock()).await;
     };

@@ -90,9 +90,7 @@ impl<'i> FileImport<'i> {
             Some(format) => format,
             None => FileFormat::of(path)?,
         };
-        if format == FileFormat::Csv && arguments.what != What::Orders {
-            bail!("format: expected json, ndjson or xml for {}, found csv", arguments.what.as_str());
-        }
+        format.check(arguments.what)?;
         let is_input = path.as_os_str() == "-";
         let mut tally = Tally::default();
         let extension = Failed::extension(format);

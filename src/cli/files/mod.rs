@@ -47,6 +47,14 @@ impl FileFormat {
         })
     }
 
+    /// Refuses what cannot be written like this.
+    fn check(self, what: What) -> anyhow::Result<()> {
+        if self == FileFormat::Csv && what != What::Orders {
+            bail!("format: expected json, ndjson or xml for {}, found csv", what.as_str());
+        }
+        Ok(())
+    }
+
     /// What goes over the wire for it.
     fn content_type(self) -> &'static str {
         if self == FileFormat::Xml { "application/xml" } else { "application/json" }
