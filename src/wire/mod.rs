@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod answer;
 pub mod catalogue;
+pub mod charset;
 pub mod document;
 pub mod fields;
 pub mod format;
