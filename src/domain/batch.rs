@@ -49,6 +49,17 @@ pub struct Sent<'a> {
     pub text: &'a str,
     /// Its external id, if that stands there without escapes.
     pub external_id: Option<&'a str>,
+    /// The prefix by which the document around it calls the namespace of `nil`; empty where there is none. The text means what
+    /// it says together with this.
+    pub nil_prefix: &'a str,
+}
+
+impl<'a> Sent<'a> {
+    /// A text by itself.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        Sent { text, external_id: None, nil_prefix: "" }
+    }
 }
 
 /// An order of a request, good or not.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
-use time::OffsetDateTime;
 
 use super::orders::{SentValues, Values};
 use super::rejection::Rejection;
@@ -18,32 +17,30 @@ pub const MAX_ITEMS: usize = 1_000;
 /// What an optional field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// An amount of money.
-    Amount,
+    /// An amount of money from 0.
+    Price,
     /// A currency of the account.
     Currency,
     /// A text of at most so many characters.
     Text(usize),
     /// A number of items.
     Count,
-    /// A time.
-    Time,
     /// True or false.
     Flag,
     /// Tags.
     Tags,
     /// Texts of at most so many characters.
     Texts(usize),
-    /// 64-bit integers.
-    Integers,
+    /// Bar codes: 64-bit integers.
+    Codes,
     /// Categories of the account.
     Categories,
 }
 
 /// The optional fields of a product or SKU, in the order in which they are listed.
 pub const FIELDS: [(&str, Kind); 15] = [
-    ("price", Kind::Amount),
-    ("old_price", Kind::Amount),
+    ("price", Kind::Price),
+    ("old_price", Kind::Price),
     ("currency", Kind::Currency),
     ("tags", Kind::Tags),
     ("manufacturer_name", Kind::Text(MAX_KEY_CHARS)),
@@ -51,18 +48,19 @@ pub const FIELDS: [(&str, Kind); 15] = [
     ("url", Kind::Text(MAX_TEXT_CHARS)),
     ("pictures", Kind::Texts(MAX_TEXT_CHARS)),
     ("count", Kind::Count),
-    ("expiration_time", Kind::Time),
+    // Days of shelf life, says Altcraft's documentation: a text.
+    ("expiration_time", Kind::Text(MAX_KEY_CHARS)),
     ("is_available", Kind::Flag),
     ("delivery", Kind::Flag),
-    ("barcode", Kind::Integers),
+    ("barcode", Kind::Codes),
     ("manufacturer_warranty", Kind::Flag),
     ("categories", Kind::Categories),
 ];
 
 /// The optional fields of a product or SKU in one region.
 pub const REGIONAL_FIELDS: [(&str, Kind); 6] = [
-    ("price", Kind::Amount),
-    ("old_price", Kind::Amount),
+    ("price", Kind::Price),
+    ("old_price", Kind::Price),
     ("currency", Kind::Currency),
     ("count", Kind::Count),
     ("is_available", Kind::Flag),
@@ -78,8 +76,6 @@ pub enum Datum {
     Amount(Decimal),
     /// A number of items.
     Count(i32),
-    /// A time.
-    Time(OffsetDateTime),
     /// True or false.
     Flag(bool),
     /// Tags, pictures or categories.

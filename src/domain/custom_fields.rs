@@ -54,6 +54,16 @@ impl EntityType {
 }
 
 impl ValueType {
+    /// True for a text that stands for no value of this type.
+    #[must_use]
+    pub fn is_empty(self, text: &str) -> bool {
+        match self {
+            ValueType::Unicode => text.is_empty(),
+            ValueType::Date => scalars::trimmed(text).is_empty() || scalars::is_no_date(text),
+            _ => scalars::trimmed(text).is_empty(),
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Unicode, Self::Int, Self::Float, Self::Bool, Self::Enum, Self::Date];
 
@@ -129,7 +139,7 @@ impl Labels {
 
     /// The label that a text names, by itself or by its number.
     fn named(&self, text: &str) -> Option<&String> {
-        let trimmed = scalars::trimmed(text);
+        let trimmed = scalars::id(text);
         let label = self.numbers.get_key_value(text).or_else(|| self.numbers.get_key_value(trimmed));
         label.map(|(label, _)| label).or_else(|| self.by_number.get(&scalars::integer(trimmed)?))
     }
@@ -185,7 +195,7 @@ impl Definition {
                 _ => Ok(Value::Text(text.to_owned())),
             },
             ValueType::Int => {
-                scalars::integer(text).map(|int| Value::Number(int.into())).ok_or_else(|| expected("a 64-bit integer"))
+                scalars::integer(text).map(|int| Value::Number(int.into())).ok_or_else(|| expected(EXPECTED_INT))
             }
             ValueType::Float => scalars::float(text)
                 .map(Value::Number)
@@ -209,7 +219,7 @@ impl Definition {
         match sent {
             SentValue::Clear if self.required => Err(Problem::NotClearable),
             SentValue::Clear => Ok(None),
-            SentValue::Text(text) if self.value_type != ValueType::Unicode && scalars::trimmed(text).is_empty() => {
+            SentValue::Text(text) if self.value_type.is_empty(text) => {
                 if self.required {
                     Err(Problem::NotClearable)
                 } else {
@@ -226,7 +236,9 @@ impl Definition {
 /// What a flag takes.
 pub const EXPECTED_BOOL: &str = "true or false";
 /// What a time takes.
-pub const EXPECTED_TIME: &str = "a time like 2022-01-02T15:04:05Z";
+pub const EXPECTED_TIME: &str = "a time like 2022-01-02T15:04:05Z, 2022-01-02 15:04 or 2022-01-02";
+/// What an integer takes.
+pub const EXPECTED_INT: &str = "a whole number of 64 bits";
 
 impl SentDefinition {
     /// The definition after this was sent.

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::scalars::trimmed;
+use email_address::{EmailAddress, Options as EmailOptions};
+
+use super::scalars::{id, is_invisible};
 
 /// A kind of key by which a profile can be found; each has its own name space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,27 +130,48 @@ impl Key<'_> {
     }
 }
 
-/// An e-mail address as it is compared: trimmed, without case; text on both sides of one `@`.
+/// An e-mail address as it is compared: without what nobody sees around it and without `mailto:`, in lower case, its domain in
+/// the ASCII form of IDNA. One address by RFC 5322, without quotes, comments or blanks.
 #[must_use]
 pub fn fold_email(text: &str) -> Option<String> {
-    let folded = trimmed(text).to_lowercase();
-    let (local, domain) = folded.split_once('@')?;
-    (!local.is_empty() && !domain.is_empty() && !domain.contains('@')).then_some(folded)
+    let address = without_scheme(text.trim_matches(is_invisible), "mailto:");
+    let (local, domain) = address.rsplit_once('@')?;
+    let folded = format!("{}@{}", local.to_lowercase(), idna::domain_to_ascii(domain).ok()?);
+    let options = EmailOptions::default().without_display_text().without_domain_literal().with_no_minimum_sub_domains();
+    let is_plain = !folded.contains(|c: char| c == '"' || c == '(' || is_invisible(c));
+    (is_plain && EmailAddress::parse_with_options(&folded, options).is_ok()).then_some(folded)
 }
 
-/// A phone number as it is compared: one leading `+`, if there is one, and digits.
+/// A phone number as it is compared: a `+`, if one stands before the digits, and 7 to 15 digits. What people put between them
+/// does not count.
 #[must_use]
 pub fn fold_phone(text: &str) -> Option<String> {
-    let text = trimmed(text);
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let plus = if text.starts_with('+') { "+" } else { "" };
-    (!digits.is_empty()).then(|| format!("{plus}{digits}"))
+    let number = without_scheme(text.trim_matches(is_invisible), "tel:");
+    let mut folded = String::with_capacity(number.len());
+    for c in number.chars() {
+        match c {
+            '0'..='9' => folded.push(c),
+            '+' if folded.is_empty() => folded.push(c),
+            '(' | ')' | '-' | '.' | '/' | '\u{2010}'..='\u{2015}' | '\u{2212}' => {}
+            c if is_invisible(c) => {}
+            _ => return None,
+        }
+    }
+    let digits = folded.len() - usize::from(folded.starts_with('+'));
+    (7..=15).contains(&digits).then_some(folded)
+}
+
+fn without_scheme<'t>(text: &'t str, scheme: &str) -> &'t str {
+    match text.split_at_checked(scheme.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(scheme) => rest,
+        _ => text,
+    }
 }
 
 /// A profile id: 24 hex digits, in lower case.
 #[must_use]
 pub fn fold_profile_id(text: &str) -> Option<String> {
-    let text = trimmed(text);
+    let text = id(text);
     (text.len() == 24 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }
 
@@ -158,13 +181,72 @@ mod tests {
 
     #[test]
     fn keys_are_folded() {
-        assert_eq!(fold_email(" John@Example.COM ").as_deref(), Some("john@example.com"));
-        for bad in ["", "john", "@x", "x@", "a@b@c"] {
-            assert_eq!(fold_email(bad), None, "{bad}");
+        for (sent, folded) in [
+            (" John@Example.COM ", "john@example.com"),
+            ("\u{200b}john@example.com\u{a0}", "john@example.com"),
+            ("john@example.com\u{feff}", "john@example.com"),
+            ("MailTo:john@example.com", "john@example.com"),
+            ("o'brien+a=b@mail-1.example.com", "o'brien+a=b@mail-1.example.com"),
+            ("Иван@Пример.рф", "иван@xn--e1afmkfd.xn--p1ai"),
+            ("иван@XN--E1AFMKFD.xn--p1ai", "иван@xn--e1afmkfd.xn--p1ai"),
+            ("john@localhost", "john@localhost"),
+        ] {
+            assert_eq!(fold_email(sent).as_deref(), Some(folded), "{sent:?}");
         }
-        assert_eq!(fold_phone("+7 (999) 123-45-67").as_deref(), Some("+79991234567"));
-        assert_eq!(fold_phone("8 999+1").as_deref(), Some("89991"));
-        assert_eq!(fold_phone("+"), None);
+        for bad in [
+            "",
+            "john",
+            "@x",
+            "x@",
+            "a@b@c",
+            "a@b..c",
+            "a@.b",
+            "a@b.",
+            "a..b@c",
+            ".a@b",
+            "john@example.com;",
+            "a@b.com,c@d.com",
+            "John <john@example.com>",
+            "john smith@example.com",
+            "john@exam ple.com",
+            "john\u{200b}@example.com",
+            "\"john smith\"@example.com",
+            "john(comment)@example.com",
+            "john@[127.0.0.1]",
+            "mailto:",
+            "http://example.com",
+        ] {
+            assert_eq!(fold_email(bad), None, "{bad:?}");
+        }
+        for (sent, folded) in [
+            ("+7 (999) 123-45-67", "+79991234567"),
+            ("(+7) 999.123/45-67", "+79991234567"),
+            ("tel:+7-999-123-45-67", "+79991234567"),
+            ("\u{202a}+7\u{a0}999\u{2011}123 45 67\u{202c}", "+79991234567"),
+            ("8 999 123 45 67", "89991234567"),
+            ("1234567", "1234567"),
+            ("+123456789012345", "+123456789012345"),
+        ] {
+            assert_eq!(fold_phone(sent).as_deref(), Some(folded), "{sent:?}");
+        }
+        for bad in [
+            "",
+            "+",
+            "0",
+            "123456",
+            "1234567890123456",
+            "+7 (___) ___-__-__",
+            "7.9E+10",
+            "8 999+1234567",
+            "++79991234567",
+            "+79991234567 ext. 5",
+            "+79991234567, +79991234568",
+            "+79991234567;",
+            "call me: 79991234567",
+            "٧٩٩٩١٢٣٤٥٦٧",
+        ] {
+            assert_eq!(fold_phone(bad), None, "{bad:?}");
+        }
         assert_eq!(fold_profile_id("5F0000000000000000000ABC").as_deref(), Some("5f0000000000000000000abc"));
         assert_eq!(fold_profile_id("5f"), None);
     }

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::Patch;
 use super::custom_fields::{SentValue, Value};
 use super::matching::Customer;
+use super::rejection::Rejection;
 
 /// Custom values as they were sent, by the external id of their field.
 pub type SentValues<'a> = BTreeMap<Cow<'a, str>, SentValue<'a>>;
@@ -56,6 +57,8 @@ pub struct Order<'a> {
     pub custom_fields: SentValues<'a>,
     /// Its events are not written.
     pub skip_triggers: bool,
+    /// A key of the customer that cannot be used and was left out.
+    pub warning: Option<Box<Rejection>>,
 }
 
 /// A line as a request sends it. At least one of `product` and `sku` is there.

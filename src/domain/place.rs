@@ -1,5 +1,7 @@
 //! Where in a request something stands: `data[3].lines[0].status`.
 
+use super::scalars::is_invisible;
+
 /// One step from a value to one inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -24,6 +26,11 @@ impl Place {
     #[must_use]
     pub fn root_item(list: &str, index: usize) -> Self {
         Place(vec![Step::Field(list.to_owned()), Step::Item(index)])
+    }
+
+    /// The place at the end of those steps.
+    pub fn of(steps: impl IntoIterator<Item = Step>) -> Self {
+        Place(steps.into_iter().collect())
     }
 
     /// The place of what stands in the only order of a request, which stands in `data`, or beside it where `outside` says so.
@@ -125,8 +132,12 @@ pub fn clip(text: &str) -> &str {
 
 /// A client's text as it is shown to it: without `secret`, in one line, cut at 64 characters.
 pub(super) fn shown(text: &str, secret: &str) -> String {
-    let text = redact(&printable(text), secret);
-    let text = text.replace('\n', "\\u{a}").replace('\r', "\\u{d}").replace('\t', "\\u{9}");
+    let mut line = String::with_capacity(text.len());
+    for c in redact(&printable(text), secret).chars() {
+        // What nobody sees is what is wrong, more often than not.
+        if c != ' ' && is_invisible(c) { line.extend(c.escape_unicode()) } else { line.push(c) }
+    }
+    let text = line;
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -1,5 +1,7 @@
 //! Why a value was refused. The wording of every refusal stands here and nowhere else.
 
+use std::sync::Arc;
+
 use super::place::{Place, clip, shown};
 
 /// What a thing that is listed in minor units has in its field `money`.
@@ -33,6 +35,17 @@ pub enum Problem {
     Required,
     /// A required value is missing or empty, and so is the other field that could stand in for it.
     RequiredOr(&'static str),
+    /// A required value is missing, and this field stands where it should.
+    RequiredNot(&'static str),
+    /// What should be fields is one more object around them.
+    Wrapped {
+        /// What the fields belong to: `line`.
+        thing: &'static str,
+        /// The key or the element around them.
+        found: String,
+        /// The list that the thing is an item of: `lines`.
+        list: String,
+    },
     /// The value is not what the field takes.
     Expected {
         /// What the field takes, with its article.
@@ -46,6 +59,8 @@ pub enum Problem {
         thing: &'static str,
         /// The id that was sent.
         id: String,
+        /// What the account has, if that is known: see [`known`].
+        known: Option<Arc<str>>,
     },
     /// A text that is too long, in characters.
     TooLong {
@@ -83,6 +98,11 @@ pub enum Problem {
         /// The value that was sent.
         sent: String,
     },
+    /// Another field says this here.
+    Unsupported {
+        /// That field, and how.
+        instead: &'static str,
+    },
     /// It was listed in minor units, so its amounts are not what they seem.
     MinorUnits,
     /// Nothing is wrong here; the order of this number stopped the request.
@@ -99,15 +119,21 @@ impl Problem {
     /// An unknown reference.
     #[must_use]
     pub fn unknown(thing: &'static str, id: &str) -> Self {
-        Problem::Unknown { thing, id: clip(id).to_owned() }
+        Problem::Unknown { thing, id: clip(id).to_owned(), known: None }
+    }
+
+    /// An unknown reference to one of a few things, which are [`known`].
+    #[must_use]
+    pub fn unknown_of(thing: &'static str, id: &str, known: &Arc<str>) -> Self {
+        Problem::Unknown { thing, id: clip(id).to_owned(), known: Some(Arc::clone(known)) }
     }
 
     /// One word for programs, the same for ever: `detail` carries it as `code`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Problem::Required | Problem::RequiredOr(_) => "required",
-            Problem::Expected { .. } => "invalid",
+            Problem::Required | Problem::RequiredOr(_) | Problem::RequiredNot(_) => "required",
+            Problem::Expected { .. } | Problem::Wrapped { .. } | Problem::Unsupported { .. } => "invalid",
             Problem::Unknown { .. } => "unknown",
             Problem::TooLong { .. } => "too_long",
             Problem::TooMany { .. } => "too_many",
@@ -137,7 +163,15 @@ impl Problem {
                 };
                 format!("expected {what}, found {found}")
             }
-            Problem::Unknown { thing, id } => format!("unknown {thing} {}", quote(id)),
+            Problem::RequiredNot(found) => format!("required, found {} in its place", quote(found)),
+            Problem::Wrapped { thing, found, list } => format!(
+                "expected the fields of {thing}, found {} around them; in XML repeat <{list}> for each",
+                quote(found)
+            ),
+            Problem::Unknown { thing, id, known } => {
+                let known = known.as_ref().map(|known| format!("; {known}")).unwrap_or_default();
+                format!("unknown {thing} {}{known}", quote(id))
+            }
             Problem::TooLong { limit, sent } => format!("expected at most {limit} characters, found {sent}"),
             Problem::TooMany { things, limit, sent: Some(sent) } => {
                 format!("expected at most {limit} {things}, found {sent}")
@@ -148,9 +182,25 @@ impl Problem {
             Problem::StrayText(text) => format!("expected only blanks between elements, found {}", quote(text)),
             Problem::NotClearable => "required, so it cannot be cleared".to_owned(),
             Problem::Clash { with, sent } => format!("expected {with}, found {}", quote(sent)),
+            Problem::Unsupported { instead } => format!("expected none; send {instead}"),
             Problem::MinorUnits => "listed in minor units: not for import".to_owned(),
             Problem::Stopped(index) => format!("not written: data[{index}] failed"),
         }
+    }
+}
+
+/// So many of what an account has are named.
+const MAX_NAMED: usize = 10;
+
+/// What a reference may name, for whoever named something else: `expected one of new, paid`.
+#[must_use]
+pub fn known<'n>(names: impl IntoIterator<Item = &'n str>) -> Arc<str> {
+    let mut names = names.into_iter();
+    let first: Vec<String> = names.by_ref().take(MAX_NAMED).map(|name| shown(name, "")).collect();
+    match (first.is_empty(), names.count()) {
+        (true, _) => "the account has none".into(),
+        (_, 0) => format!("expected one of {}", first.join(", ")).into(),
+        (_, more) => format!("expected one of {}, or of {more} more", first.join(", ")).into(),
     }
 }
 

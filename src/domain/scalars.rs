@@ -9,6 +9,24 @@ pub fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
+/// True for what nobody sees: blanks of every kind, zero-width characters, marks of direction, byte order marks.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}')
+}
+
+/// An id, a key of a look-up or a word of a fixed list without what nobody sees around it.
+#[must_use]
+pub fn id(text: &str) -> &str {
+    // Most begin and end with a letter or a digit.
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim_matches(is_invisible),
+    }
+}
+
 /// True for three letters, which name a currency in any case.
 #[must_use]
 pub fn is_currency(text: &str) -> bool {
@@ -25,15 +43,24 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// `-?[0-9]+` within 64 bits.
+/// A decimal without a fraction, within 64 bits: `2`, `2.000`, `1e2`.
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
-    let text = trimmed(text);
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let digits = digits(text)?;
+    if digits.fraction_len() > 0 || digits.count > MAX_DIGITS {
         return None;
     }
-    text.parse().ok()
+    let power = 10_i128.checked_pow(u32::try_from(digits.exponent).ok()?)?;
+    let unsigned = digits.significant.checked_mul(power)?;
+    i64::try_from(if digits.negative { -unsigned } else { unsigned }).ok()
+}
+
+/// An integer within 64 bits that is shown as it was sent: no zeros in front, no other spelling.
+#[must_use]
+pub fn code(text: &str) -> Option<i64> {
+    let text = trimmed(text);
+    let number: i64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// A decimal number: its sign, its digits without zeros at either end, and the power of ten that the last of them
@@ -117,6 +144,32 @@ impl Digits {
         (-self.exponent).max(0)
     }
 
+    /// The nearest number with so many digits after the point; of two the one whose last digit is even.
+    fn rounded(mut self, fraction_len: i64) -> Self {
+        let cut = -self.exponent - fraction_len;
+        if cut <= 0 {
+            return self;
+        }
+        // Digits that are not kept, since they are too many, are less than the last one that is, and more than nothing.
+        let lost = (self.count - MAX_DIGITS).max(0);
+        let divisor = u32::try_from(cut - lost).ok().and_then(|power| 10_i128.checked_pow(power));
+        let Some(divisor) = divisor else { return Digits::default() };
+        let (kept, rest) = (self.significant / divisor, self.significant % divisor);
+        let is_up = match rest.cmp(&(divisor - rest)) {
+            std::cmp::Ordering::Greater => true,
+            std::cmp::Ordering::Equal => lost > 0 || kept % 2 == 1,
+            std::cmp::Ordering::Less => false,
+        };
+        self.significant = kept + i128::from(is_up);
+        self.exponent = -fraction_len;
+        self.count = i64::from(self.significant.checked_ilog10().map_or(0, |log| log + 1));
+        while self.significant != 0 && self.significant % 10 == 0 {
+            self.significant /= 10;
+            (self.exponent, self.count) = (self.exponent + 1, self.count - 1);
+        }
+        if self.significant == 0 { Digits::default() } else { self }
+    }
+
     /// The number, if it has no more than 28 digits; exact.
     fn decimal(&self) -> Option<Decimal> {
         let mut mantissa = self.significant;
@@ -130,14 +183,21 @@ impl Digits {
     }
 }
 
-/// A decimal of at most 18 digits before and 6 after the point, normalized.
+/// A decimal of at most 18 digits before the point, rounded to 6 after it, half to even, and normalized.
 #[must_use]
 pub fn amount(text: &str) -> Option<Decimal> {
     let digits = digits(text)?;
-    if digits.negative || digits.whole_len() > 18 || digits.fraction_len() > 6 {
+    // A power that is large takes no time.
+    if digits.whole_len() > 18 {
         return None;
     }
-    digits.decimal()
+    Some(digits.rounded(6)).filter(|rounded| rounded.whole_len() <= 18)?.decimal()
+}
+
+/// An amount from 0.
+#[must_use]
+pub fn price(text: &str) -> Option<Decimal> {
+    amount(text).filter(|amount| !amount.is_sign_negative())
 }
 
 /// A decimal of at most 28 digits, before and after the point together, normalized.
@@ -153,21 +213,38 @@ pub fn float(text: &str) -> Option<Decimal> {
 /// A time in UTC, cut to microseconds, within the years 1 to 9999.
 #[must_use]
 pub fn time(text: &str) -> Option<OffsetDateTime> {
-    let text = trimmed(text);
-    let (date, rest) = text.split_at_checked(10)?;
-    let date = calendar_date(date)?;
-    if rest.is_empty() {
-        return in_range(date.with_time(Time::MIDNIGHT).assume_utc());
+    let (date, rest) = trimmed(text).split_at_checked(10)?;
+    let (clock, offset) = clock_and_offset(rest)?;
+    in_range(calendar_date(date)?.with_time(clock).assume_offset(offset))
+}
+
+/// True for what stands for no date at all: the year 1 of 1C and .NET, the zeros of `MySQL`; at midnight, or without a clock.
+#[must_use]
+pub fn is_no_date(text: &str) -> bool {
+    let Some((date, rest)) = trimmed(text).split_at_checked(10) else { return false };
+    matches!(date, "0001-01-01" | "0000-00-00")
+        && clock_and_offset(rest).is_some_and(|(clock, _)| clock == Time::MIDNIGHT)
+}
+
+/// What follows a date: nothing, which is midnight, or `T` or a blank, a clock, and an offset.
+fn clock_and_offset(text: &str) -> Option<(Time, UtcOffset)> {
+    if text.is_empty() {
+        return Some((Time::MIDNIGHT, UtcOffset::UTC));
     }
-    let rest = rest.strip_prefix(['T', ' '])?;
-    let (clock, rest) = rest.split_at_checked(8)?;
-    let (hour, minute, second) = (two(clock, 0)?, two(clock, 3)?, two(clock, 6)?);
-    if clock.as_bytes()[2] != b':' || clock.as_bytes()[5] != b':' {
+    let text = text.strip_prefix(['T', 't', ' '])?;
+    let (hour, minute) = (two(text, 0)?, two(text, 3)?);
+    if text.as_bytes()[2] != b':' {
         return None;
     }
-    let (micros, rest) = fraction(rest)?;
-    let clock = Time::from_hms_micro(hour, minute, second, micros).ok()?;
-    in_range(date.with_time(clock).assume_offset(offset(rest)?))
+    let (second, micros, rest) = match text[5..].strip_prefix(':') {
+        None => (0, 0, &text[5..]),
+        Some(seconds) => {
+            let second = two(seconds, 0)?;
+            let (micros, rest) = fraction(&seconds[2..])?;
+            (second, micros, rest)
+        }
+    };
+    Some((Time::from_hms_micro(hour, minute, second, micros).ok()?, offset(rest)?))
 }
 
 /// `YYYY-MM-DD`, from the year 0 on: an offset may bring it back into the range.
@@ -199,18 +276,32 @@ fn fraction(text: &str) -> Option<(u32, &str)> {
     Some((digits.fold(0, |micros, digit| micros * 10 + u32::from(digit - b'0')), &rest[len..]))
 }
 
-/// `Z`, `±HH:MM`, or nothing, which is UTC.
+/// `Z`, `UTC`, `±HH:MM`, `±HHMM` or `±HH`, maybe behind a blank; or nothing, which is UTC.
 fn offset(text: &str) -> Option<UtcOffset> {
-    if text.is_empty() || text == "Z" {
+    if text.is_empty() {
         return Some(UtcOffset::UTC);
     }
-    let sign: i8 = match text.as_bytes()[0] {
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    if matches!(text, "Z" | "z" | "UTC") {
+        return Some(UtcOffset::UTC);
+    }
+    let sign: i8 = match text.as_bytes().first()? {
         b'+' => 1,
         b'-' => -1,
         _ => return None,
     };
-    let (hours, minutes) = (two(text, 1)?, two(text, 4)?);
-    if text.len() != 6 || text.as_bytes()[3] != b':' || hours > 23 || minutes > 59 {
+    let hours = two(text, 1)?;
+    let minutes = match &text[3..] {
+        "" => 0,
+        minutes => {
+            let minutes = minutes.strip_prefix(':').unwrap_or(minutes);
+            if minutes.len() != 2 {
+                return None;
+            }
+            two(minutes, 0)?
+        }
+    };
+    if hours > 23 || minutes > 59 {
         return None;
     }
     UtcOffset::from_hms(sign * i8::try_from(hours).ok()?, sign * i8::try_from(minutes).ok()?, 0).ok()
@@ -254,12 +345,22 @@ mod tests {
             ("1500000e-3", "1500"),
             ("1.0000000000", "1"),
             ("0.1E+1", "1"),
+            ("-15.50", "-15.5"),
+            ("67.2000000000000028", "67.2"),
+            ("0.0000005", "0"),
+            ("0.0000015", "0.000002"),
+            ("0.0000025", "0.000002"),
+            ("0.00000250000000000000000000000000000000000000000000000001", "0.000003"),
+            ("-0.0000015", "-0.000002"),
+            ("-0.0000001", "0"),
+            ("1.9999996", "2"),
+            ("1e-999", "0"),
+            ("999999999999999999.9999994", "999999999999999999.999999"),
         ] {
             assert_eq!(amount(text).map(|v| v.to_string()).as_deref(), Some(value), "{text}");
         }
         for text in [
             "",
-            "-1",
             "+1",
             ".5",
             "1.",
@@ -267,7 +368,7 @@ mod tests {
             "1e400",
             "1e19",
             "1000000000000000000",
-            "0.0000001",
+            "999999999999999999.9999995",
             "NaN",
             "1,5",
             "0x1",
@@ -276,6 +377,18 @@ mod tests {
             "١",
         ] {
             assert_eq!(amount(text), None, "{text}");
+        }
+        assert_eq!((price("-0.01"), price("-0")), (None, Some(Decimal::ZERO)));
+    }
+
+    proptest::proptest! {
+        /// Whatever has more digits is as near as can be, and none is nearer.
+        #[test]
+        fn amounts_are_rounded_to_the_nearest(whole in 0_u64..1_000_000, fraction in "[0-9]{7,21}") {
+            let rounded = amount(&format!("{whole}.{fraction}")).expect("an amount");
+            let exact = Decimal::from_str_exact(&format!("{whole}.{fraction}")).expect("at most 28 digits");
+            let strategy = rust_decimal::RoundingStrategy::MidpointNearestEven;
+            proptest::prop_assert_eq!(rounded, exact.round_dp_with_strategy(6, strategy));
         }
     }
 
@@ -297,7 +410,16 @@ mod tests {
             ("2022-01-02 15:04:05", "2022-01-02T15:04:05Z"),
             ("2022-01-02", "2022-01-02T00:00:00Z"),
             ("2022-01-02T15:04:05.1234567+03:00", "2022-01-02T12:04:05.123456Z"),
-            ("0001-01-01", "0001-01-01T00:00:00Z"),
+            ("0001-01-01T00:00:01", "0001-01-01T00:00:01Z"),
+            ("2024-01-15T12:30:00+0000", "2024-01-15T12:30:00Z"),
+            ("2024-01-15T12:30:00.000+0300", "2024-01-15T09:30:00Z"),
+            ("2024-01-15 12:30:00+00", "2024-01-15T12:30:00Z"),
+            ("2024-01-15 12:30:00 -0530", "2024-01-15T18:00:00Z"),
+            ("2024-01-15T12:30+03:00", "2024-01-15T09:30:00Z"),
+            ("2024-01-15 12:30", "2024-01-15T12:30:00Z"),
+            ("2024-01-15T12:30Z", "2024-01-15T12:30:00Z"),
+            ("2024-01-15 12:30:00 UTC", "2024-01-15T12:30:00Z"),
+            ("2024-01-15t12:30:00z", "2024-01-15T12:30:00Z"),
             ("0000-12-31T23:30:00-01:00", "0001-01-01T00:30:00Z"),
             ("9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59.999999Z"),
         ] {
@@ -312,8 +434,14 @@ mod tests {
             "2022-01-02T23:59:60Z",
             "0000-01-01",
             "10000-01-01",
-            "2022-01-02t15:04:05z",
-            "2022-01-02T15:04Z",
+            "2022-01-02T15:4Z",
+            "2022-01-02T15:04.5Z",
+            "2022-01-02T15:04:05+030",
+            "2022-01-02T15:04:05+03:0",
+            "2022-01-02T15:04:05+",
+            "2022-01-02T15:04:05  UTC",
+            "2022-01-02T15:04:05 utc",
+            "2022-01-02T15",
             "2022-01-02T15:04:05.Z",
             "2022-01-02T15:04:05.1234567890Z",
             "2022-01-02T15:04:05+3:00",
@@ -329,11 +457,44 @@ mod tests {
     }
 
     #[test]
+    fn no_date_is_what_stands_for_none() {
+        for text in [
+            "0001-01-01",
+            " 0001-01-01T00:00:00 ",
+            "0001-01-01T00:00:00.0000000",
+            "0001-01-01T00:00:00+03:00",
+            "0001-01-01 00:00:00Z",
+            "0000-00-00",
+            "0000-00-00 00:00:00",
+        ] {
+            assert!(is_no_date(text), "{text}");
+        }
+        for text in ["", "0001-01-02", "0001-01-01T00:00:01", "0000-00-00x", "0000-00-01", "2022-01-02"] {
+            assert!(!is_no_date(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_lose_what_nobody_sees_around_them() {
+        for text in ["a b", " a b", "a b\n", "\u{feff}a b\u{200b}", "\u{a0}\t\r\na b\u{200e}"] {
+            assert_eq!(id(text), "a b", "{text:?}");
+        }
+        assert_eq!((id(""), id(" "), id("\u{200b}"), id("a"), id("а ")), ("", "", "", "a", "а"));
+    }
+
+    #[test]
     fn integers_and_flags() {
         assert_eq!(integer(" -9223372036854775808 "), Some(i64::MIN));
-        assert_eq!(integer("007"), Some(7));
-        for text in ["", "-", "+1", "1.0", "1e2", "9223372036854775808"] {
+        for (text, value) in [("007", 7), ("2.0000", 2), ("2.0", 2), ("1e2", 100), ("-0.0", 0), ("1500e-2", 15)] {
+            assert_eq!(integer(text), Some(value), "{text}");
+        }
+        let too_long = "1".repeat(40);
+        for text in ["", "-", "+1", "1.5", "0.35", "1e-1", "1e19", "1e999", "9223372036854775808", "1.", &too_long] {
             assert_eq!(integer(text), None, "{text}");
+        }
+        assert_eq!((code("0"), code(" -12 "), code("9223372036854775807")), (Some(0), Some(-12), Some(i64::MAX)));
+        for text in ["", "007", "-0", "+1", "1.0", "1e2", "080442957X", "9223372036854775808"] {
+            assert_eq!(code(text), None, "{text}");
         }
         assert_eq!(boolean("1"), Some(true));
         assert_eq!(boolean("True"), None);

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use encoding_rs::{DecoderResult, Encoding as Charset};
 use http_body_util::BodyExt;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
@@ -78,6 +79,41 @@ pub(super) async fn read(
         }
     }
     if unpacker.is_plain() { unpacker.finish() } else { tokio::task::block_in_place(|| unpacker.finish()) }
+}
+
+/// Bytes that do not fit their charset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Misfit {
+    /// The first of them, counted from 1, behind a byte order mark.
+    pub byte: usize,
+    /// What was expected there.
+    pub expected: &'static str,
+}
+
+/// Decodes a body into UTF-8, up to the first bytes that do not fit.
+pub(super) fn decode(
+    bytes: &[u8],
+    charset: &'static Charset,
+    max_bytes: usize,
+    hold: Hold,
+) -> Result<(Vec<u8>, Hold, Option<Misfit>), Error> {
+    let mut sink = Sink { bytes: Vec::new(), max_bytes, hold, failure: None };
+    let mut decoder = charset.new_decoder_without_bom_handling();
+    let mut buffer = [0; 16 << 10];
+    let mut at = 0;
+    loop {
+        let (result, read, written) = decoder.decode_to_utf8_without_replacement(&bytes[at..], &mut buffer, true);
+        at += read;
+        sink.push(&buffer[..written])?;
+        match result {
+            DecoderResult::OutputFull => {}
+            DecoderResult::InputEmpty => return Ok((sink.bytes, sink.hold, None)),
+            DecoderResult::Malformed(len, behind) => {
+                let byte = at - usize::from(len) - usize::from(behind) + 1;
+                return Ok((sink.bytes, sink.hold, Some(Misfit { byte, expected: charset.name() })));
+            }
+        }
+    }
 }
 
 fn too_slow(bounds: Bounds, left: Duration) -> Error {
@@ -303,8 +339,8 @@ impl ZstdStream {
             let written = output.pos();
             self.at_end = left == 0;
             self.sink.push(&buffer[..written])?;
-            // A full buffer may hide more output.
-            if input.pos() == data.len() && written < buffer.len() {
+            // A full buffer may hide more output, but not behind the end of a frame.
+            if input.pos() == data.len() && (self.at_end || written < buffer.len()) {
                 return Ok(());
             }
         }
@@ -379,6 +415,69 @@ mod tests {
         let twice = |encoding| [pack(encoding, &data), pack(encoding, &data)].concat();
         assert_eq!(unpack(Encoding::Gzip, &twice(Encoding::Gzip), 1 << 20).expect("two members").len(), 2 * data.len());
         assert_eq!(unpack(Encoding::Zstd, &twice(Encoding::Zstd), 1 << 20).expect("two frames").len(), 2 * data.len());
+    }
+
+    /// Bytes that an encoder keeps as they are, of which it keeps one, and which it packs.
+    fn bytes(kind: u8, len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_u32;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state.to_le_bytes()[0]
+        };
+        match kind {
+            0 => (0..len).map(|_| next()).collect(),
+            1 => vec![b'a'; len],
+            _ => (0..len).map(|_| b'a' + next() % 4).collect(),
+        }
+    }
+
+    /// The sizes of the buffers and blocks of all decoders: a body may end just there.
+    const SIZES: [usize; 8] = [1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 3 << 16, 1 << 18];
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_length_in_any_pieces_comes_out_as_it_went_in(
+            encoding in proptest::sample::select(vec![Encoding::Gzip, Encoding::Brotli, Encoding::Zstd]),
+            parts in proptest::collection::vec((0_u8..3, 0..SIZES.len(), -3_isize..4), 1..4),
+            pieces in proptest::collection::vec(1_usize..70_000, 1..8),
+        ) {
+            // A brotli stream is the only one in its body.
+            let parts = if encoding == Encoding::Brotli { &parts[..1] } else { &parts };
+            let parts = parts.iter().map(|(kind, size, more)| bytes(*kind, SIZES[*size].saturating_add_signed(*more)));
+            let (mut data, mut packed) = (Vec::new(), Vec::new());
+            for part in parts {
+                packed.extend(pack(encoding, &part));
+                data.extend(part);
+            }
+            let hold = Inflight::new(64 << 20).hold(false);
+            let sink = Sink { bytes: Vec::new(), max_bytes: data.len(), hold, failure: None };
+            let mut unpacker = Unpacker::new(encoding, sink);
+            let (mut rest, mut pieces) = (&packed[..], pieces.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, others) = rest.split_at((*pieces.next().expect("a cycle")).min(rest.len()));
+                unpacker.push(piece).expect("sound data");
+                rest = others;
+            }
+            let (unpacked, _) = unpacker.finish().expect("whole data");
+            proptest::prop_assert!(unpacked == data, "{:?}", encoding);
+        }
+    }
+
+    #[test]
+    fn a_frame_may_end_where_a_buffer_is_full() {
+        for kind in 0..3 {
+            let data = bytes(kind, 20 << 20);
+            for encoding in [Encoding::Gzip, Encoding::Brotli, Encoding::Zstd] {
+                let hold = Inflight::new(64 << 20).hold(false);
+                let mut unpacker =
+                    Unpacker::new(encoding, Sink { bytes: Vec::new(), max_bytes: data.len(), hold, failure: None });
+                unpacker.push(&pack(encoding, &data)).expect("sound data");
+                assert!(unpacker.finish().expect("whole data").0 == data, "{encoding:?} {kind}");
+            }
+        }
     }
 
     #[test]

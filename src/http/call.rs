@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Uri, header};
+use encoding_rs::Encoding as Charset;
 use http_body_util::BodyExt as _;
 use tokio::sync::SemaphorePermit;
 
-use super::body::{self, Bounds, Encoding};
+use super::body::{self, Bounds, Encoding, Misfit};
 use super::inflight::Hold;
 use super::local::OnBehalfOf;
 use super::log::Line;
@@ -20,9 +21,11 @@ use crate::auth::{self, Caller, Disagree, Presented, Role};
 use crate::config::Limits;
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
+use crate::domain::scalars;
 use crate::error::{Code, Error};
 use crate::store;
-use crate::wire::document::{Document, Malformed, Wanted};
+use crate::wire::charset::{self, NoCharset};
+use crate::wire::document::{Document, Wanted};
 use crate::wire::format::Format;
 use crate::wire::node::Text;
 
@@ -31,8 +34,10 @@ const NO_TOKEN: i64 = 0;
 
 /// A request whose body is read.
 pub(super) struct Received {
-    /// The body, unpacked.
-    pub bytes: Vec<u8>,
+    /// The body, unpacked and decoded, up to the first bytes that do not fit its charset.
+    text: String,
+    /// These bytes.
+    misfit: Option<Misfit>,
     /// Its bytes count as in memory as long as this lives.
     _hold: Hold,
     /// Its format.
@@ -80,13 +85,14 @@ struct Early {
     encoding: Encoding,
     /// `None`: to be told by the first byte.
     format: Option<Format>,
+    charset: Option<&'static Charset>,
     presented: Presented,
     caller: Option<Caller>,
 }
 
 async fn early(app: &App, uri: &Uri, headers: &HeaderMap, role: Role, line: &Arc<Line>) -> Result<Early, Error> {
     let encoding = encoding(headers)?;
-    let format = content_type(headers)?;
+    let (format, charset) = content_type(headers)?;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
     let max_bytes = app.settings.limits.max_body_bytes;
     if let Some(declared) = declared.filter(|declared| *declared > max_bytes as u64) {
@@ -98,19 +104,19 @@ async fn early(app: &App, uri: &Uri, headers: &HeaderMap, role: Role, line: &Arc
         if let Some((scheme, token)) = value.trim().split_once(' ')
             && scheme.eq_ignore_ascii_case("bearer")
         {
-            presented.add(token.trim()).map_err(disagree)?;
+            presented.add(scalars::id(token)).map_err(disagree)?;
         }
     }
     for (_, token) in
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(key, _)| key == "token")
     {
-        presented.add(&token).map_err(disagree)?;
+        presented.add(scalars::id(&token)).map_err(disagree)?;
     }
     let caller = match presented.token() {
         Some(token) => Some(authorize(app, token, role, line).await?),
         None => None,
     };
-    Ok(Early { encoding, format, presented, caller })
+    Ok(Early { encoding, format, charset, presented, caller })
 }
 
 fn disagree(_: Disagree) -> Error {
@@ -134,23 +140,28 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
 
 const SEND_CONTENT_TYPE: &str = "send Content-Type: application/json or Content-Type: application/xml";
 
-fn content_type(headers: &HeaderMap) -> Result<Option<Format>, Error> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(None) };
+/// The format and the charset that a request declares.
+fn content_type(headers: &HeaderMap) -> Result<(Option<Format>, Option<&'static Charset>), Error> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok((None, None)) };
     let value = String::from_utf8_lossy(value.as_bytes());
     if value.trim().is_empty() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let Some(format) = media_type(&value) else {
         return Err(Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")));
     };
     let parameters = value.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    for (_, charset) in parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")) {
-        let charset = charset.trim().trim_matches('"');
-        if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("utf8") {
-            return Err(Error::new(Code::UnsupportedType, "Content-Type: expected the charset UTF-8"));
-        }
-    }
-    Ok(Some(format))
+    let charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let mut labels = charsets.map(|(_, label)| label.trim().trim_matches('"')).filter(|label| !label.is_empty());
+    let Some(label) = labels.next() else { return Ok((Some(format), None)) };
+    let charset = charset::labelled(label).ok_or_else(|| unknown_charset("Content-Type", label))?;
+    Ok((Some(format), Some(charset)))
+}
+
+/// The failure of a charset that nobody knows.
+fn unknown_charset(place: &str, label: &str) -> Error {
+    let found = Problem::expected("a charset like UTF-8", label).text("");
+    Error::new(Code::UnsupportedType, format!("{place}: {found}"))
 }
 
 /// Who a token belongs to, if it is good and has the role; or was and had, when it was last looked up.
@@ -169,6 +180,10 @@ async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Resu
 /// Who a token belongs to, if it is good now and has the role.
 pub(super) async fn look_up(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
     let unknown = || Error::new(Code::Unauthorized, "token: expected a known one that is neither revoked nor expired");
+    if let Some(form) = ["{{", "${"].into_iter().find(|form| token.contains(form)) {
+        let text = format!("token: expected a token, found a variable that was not replaced: it has {form} in it");
+        return Err(Error::new(Code::Unauthorized, text));
+    }
     let public = token == auth::DEMO_TOKEN && !app.demo;
     if public || auth::mistyped(token) {
         return Err(unknown());
@@ -211,7 +226,7 @@ pub(super) async fn confirmed(
 }
 
 async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Result<Received, Error> {
-    let Early { encoding, format, presented, caller } = early;
+    let Early { encoding, format, charset, presented, caller } = early;
     let start = Instant::now();
     let settings = &app.settings;
     let bounds = Bounds {
@@ -221,14 +236,60 @@ async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Res
     };
     let hold = app.inflight.hold(caller.is_none());
     let (bytes, hold) = body::read(body, encoding, bounds, hold).await?;
+    if let Some(packed) = packing(&bytes).filter(|_| encoding == Encoding::Identity) {
+        let text = format!("Content-Encoding: expected {packed}, by which the body is packed, found none");
+        return Err(Error::new(Code::BadRequest, text));
+    }
+    let (text, misfit, hold) = in_place(bytes.len(), || decode(bytes, charset, bounds.max_bytes, hold))?;
     line.note(|facts| facts.phases.read = start.elapsed());
     let format = match format {
         Some(format) => format,
-        None if bytes.is_empty() => Format::Json,
-        None => Format::sniffed(&bytes)
+        None if text.is_empty() => Format::Json,
+        None => Format::sniffed(&text)
             .ok_or_else(|| Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")))?,
     };
-    Ok(Received { bytes, _hold: hold, format, presented, caller })
+    Ok(Received { text, misfit, _hold: hold, format, presented, caller })
+}
+
+/// By what a body is packed, as its first bytes tell.
+fn packing(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0x1f, 0x8b, ..] => Some("gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        _ => None,
+    }
+}
+
+/// The text of a body, without its byte order mark; and the first bytes that do not fit its charset.
+fn decode(
+    mut bytes: Vec<u8>,
+    header: Option<&'static Charset>,
+    max_bytes: usize,
+    hold: Hold,
+) -> Result<(String, Option<Misfit>, Hold), Error> {
+    let document = charset::Charset::of(&bytes, header).map_err(|none| match none {
+        NoCharset::Utf32 => {
+            let text = "body: expected a charset like UTF-8, found a byte order mark of UTF-32";
+            Error::new(Code::UnsupportedType, text)
+        }
+        NoCharset::Label(label) => unknown_charset("XML declaration", &label),
+        NoCharset::NotUtf16 => Error::new(Code::BadRequest, "byte 1: expected UTF-16, as Content-Type says"),
+    })?;
+    if document.encoding != encoding_rs::UTF_8 {
+        let (decoded, mut hold, misfit) =
+            body::decode(&bytes[document.mark_len..], document.encoding, max_bytes, hold)?;
+        hold.shrink(bytes.len());
+        return Ok((String::from_utf8(decoded).map_err(Error::internal)?, misfit, hold));
+    }
+    bytes.drain(..document.mark_len);
+    let error = match String::from_utf8(bytes) {
+        Ok(text) => return Ok((text, None, hold)),
+        Err(error) => error,
+    };
+    let valid = error.utf8_error().valid_up_to();
+    let expected = if document.is_default { "UTF-8, since no other charset is declared" } else { "UTF-8" };
+    let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+    Ok((text, Some(Misfit { byte: valid + 1, expected }), hold))
 }
 
 /// Reads on for a while and throws away, so that a client that still sends can read the answer.
@@ -347,9 +408,21 @@ async fn split<'a>(
     };
     let limits = &app.settings.limits;
     let start = Instant::now();
-    let text = text(&received.bytes)?;
+    let text = received.text.as_str();
+    if received.misfit.is_none() && scalars::trimmed(text).is_empty() {
+        return Err(Error::new(Code::BadRequest, "body: expected a document, found nothing"));
+    }
     let split = || Document::split(received.format, text, reads.wanted, limits.max_depth);
-    let document = in_place(text.len(), split).map_err(|fault| malformed(&fault, text))?;
+    let document = match (in_place(text.len(), split), received.misfit) {
+        (Ok(document), None) => document,
+        (Err(fault), None) => return Err(Error::new(Code::BadRequest, fault.text(text))),
+        (broken, Some(Misfit { byte, expected })) => {
+            // Where the text ends, the bytes are that do not fit.
+            let place = broken.err().filter(|fault| fault.at == text.len()).map(|fault| fault.place());
+            let text = format!("byte {byte}{}: expected {expected}", place.unwrap_or_default());
+            return Err(Error::new(Code::BadRequest, text));
+        }
+    };
     line.note(|facts| facts.phases.decode = start.elapsed());
     let body_format = body_format(answering, &document);
     if let Ok(body_format) = &body_format {
@@ -360,27 +433,6 @@ async fn split<'a>(
     let caller = caller(app, &mut presented, received.caller.clone(), in_body, reads.role, line).await?;
     let secret = presented.token().unwrap_or_default().to_owned();
     Ok((Understood { document, caller, secret, role: reads.role, permit: Some(permit) }, body_format))
-}
-
-/// The text of a body without its byte order mark.
-fn text(bytes: &[u8]) -> Result<&str, Error> {
-    let marks: [&[u8]; 3] = [&[0xfe, 0xff], &[0xff, 0xfe], &[0, 0, 0xfe, 0xff]];
-    if marks.iter().any(|mark| bytes.starts_with(mark)) {
-        let text = "body: expected the charset UTF-8, found a byte order mark of UTF-16 or UTF-32";
-        return Err(Error::new(Code::UnsupportedType, text));
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Error::new(Code::BadRequest, "body: expected a document, found nothing"));
-    }
-    std::str::from_utf8(bytes)
-        .map_err(|error| Error::new(Code::BadRequest, format!("byte {}: expected UTF-8", error.valid_up_to() + 1)))
-}
-
-/// The failure of a document that is not well-formed.
-fn malformed(malformed: &Malformed, text: &str) -> Error {
-    let code = if malformed.charset { Code::UnsupportedType } else { Code::BadRequest };
-    Error::new(code, malformed.text(text))
 }
 
 /// The format that the body asks for, if no query did; not yet an error if it names none.

@@ -91,7 +91,7 @@ async fn import_items<'a>(
             categories,
             kind,
             items,
-            decode: &move |index, text, limits| schema::item(format, kind, index, text, limits),
+            decode: &move |index, sent, limits| schema::item(format, kind, index, sent, limits),
             secret: &understood.secret,
         };
         if let Some(report) = crate::import::catalogue::import(&app.imports, &request).await? {

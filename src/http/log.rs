@@ -50,6 +50,7 @@ pub(super) struct Counts {
     pub updated: usize,
     pub unchanged: usize,
     pub failed: usize,
+    pub warned: usize,
     pub retries: u32,
     pub dry_run: bool,
 }
@@ -160,6 +161,7 @@ impl Line {
                     updated = counts.map(|c| c.updated),
                     unchanged = counts.map(|c| c.unchanged),
                     failed = counts.map(|c| c.failed),
+                    warned = counts.map(|c| c.warned).filter(|warned| *warned > 0),
                     first_failure,
                     dry_run = counts.filter(|c| c.dry_run).map(|c| c.dry_run),
                     retries = counts.map(|c| c.retries),

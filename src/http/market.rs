@@ -16,7 +16,7 @@ use super::reply::{Answering, Reply};
 use crate::auth::Role;
 use crate::config::Limits;
 use crate::domain::catalogue::ItemType;
-use crate::domain::rejection::{Problem, Rejection};
+use crate::domain::rejection::{Problem, Rejection, known};
 use crate::error::{Code, Error};
 use crate::import::catalogue;
 use crate::import::edits::{self, Edit};
@@ -134,9 +134,11 @@ impl Asked<'_> {
         let account_id = self.understood.caller.account_id;
         let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
         if let Some(endpoint) = &page.endpoint {
-            let known = store::accounts::list_touchpoints(&mut conn, account_id).await?;
-            if known.iter().all(|(id, _)| id != endpoint) {
-                return Err(self.refuse(Code::BadRequest, "endpoint", Problem::unknown("touchpoint", endpoint)));
+            let touchpoints = store::accounts::list_touchpoints(&mut conn, account_id).await?;
+            if touchpoints.iter().all(|(id, _)| id != endpoint) {
+                let known = known(touchpoints.iter().map(|(id, _)| id.as_str()));
+                let problem = Problem::unknown_of("touchpoint", endpoint, &known);
+                return Err(self.refuse(Code::BadRequest, "endpoint", problem));
             }
         }
         let found =

@@ -139,10 +139,15 @@ fn failures<'r>(report: &'r Report<'_>) -> impl Iterator<Item = &'r Rejection> {
 }
 
 pub(super) fn counts(report: &Report<'_>) -> Counts {
-    let Tally { created, updated, unchanged, failed } = Tally::of(&report.items);
+    let Tally { created, updated, unchanged, failed, warned } = Tally::of(&report.items);
     let orders = Some(report.items.len());
     let retries = report.retries;
-    Counts { orders, items: None, created, updated, unchanged, failed, retries, dry_run: false }
+    Counts { orders, items: None, created, updated, unchanged, failed, warned, retries, dry_run: false }
+}
+
+/// What a warning says.
+pub(super) fn warning_text(warning: &Rejection, secret: &str) -> String {
+    format!("{}; it is left out", warning.text(secret))
 }
 
 /// The item of an order (contract, section 3).
@@ -178,6 +183,9 @@ fn answer_item<'r>(index: usize, item: &'r Item<'_>, detail: bool, secret: &str)
         fields.push(("code", Value::Text(rejection.problem.code().into())));
         fields.push(("pointer", Value::Text(rejection.pointer(secret).into())));
         fields.push(("retryable", Value::Bool(false)));
+    }
+    if let (Some(warning), None) = (&item.warning, &rejection) {
+        fields.push(("warnings", Value::Texts(vec![warning_text(warning, secret).into()])));
     }
     fields
 }

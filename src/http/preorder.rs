@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::App;
 use super::call::Understood;
 use super::log::{Counts, Line};
-use super::orders::counts;
+use super::orders::{counts, warning_text};
 use crate::domain::batch::{Head, Sent};
 use crate::error::Error;
 use crate::import::orders::{Import, Posted, refusal};
@@ -30,13 +30,13 @@ pub(super) async fn carry_out(
     understood: &mut Understood<'_>,
     pricing: Pricing,
 ) -> Result<Object<'static>, Error> {
-    let commits = pricing == Pricing::Commit;
     let decoded = schema::order(&understood.document, &app.settings.limits);
-    let (decoded, skip_triggers) = decoded.map_err(|rejection| refusal(&rejection, &understood.secret))?;
+    let (decoded, head) = decoded.map_err(|rejection| refusal(&rejection, &understood.secret))?;
     let order = decoded.order.as_ref().map_err(|rejection| refusal(rejection, &understood.secret))?;
-    let head = Head { dry_run: !commits, skip_triggers, ..Head::default() };
+    let head = Head { dry_run: head.dry_run || pricing == Pricing::Check, ..head };
+    let (commits, skip_triggers) = (!head.dry_run, head.skip_triggers);
     // It has no text by which an item of `orders/import` could be taken for it.
-    let sent = [Sent { text: "", external_id: None }];
+    let sent = [Sent::of("")];
     let start = Instant::now();
     let report = loop {
         let request = Import {
@@ -68,6 +68,10 @@ pub(super) async fn carry_out(
         app.events_written().notify_one();
     }
     let mut result = schema::prices(order);
+    if let Some(warning) = &item.warning {
+        let warning = schema::at_its_place(warning.as_ref().clone());
+        result.push(("warnings", Value::Texts(vec![warning_text(&warning, &understood.secret).into()])));
+    }
     if let (true, Some(id)) = (commits, item.id) {
         result.insert(0, ("id", Value::Int(id)));
     }

@@ -103,17 +103,19 @@ async fn ready_orders<'a>(
     let mut ready = Vec::with_capacity(decoded.len());
     spent.plan(|| {
         for (index, Decoded { external_id, order }) in decoded.into_iter().enumerate() {
-            let outcome = match check_one((index, order)) {
-                Ok(order) => {
+            let (outcome, warning) = match check_one((index, order)) {
+                Ok(mut order) => {
                     if !order.announce {
                         answers.silence();
                     }
+                    let warning = order.order.warning.take();
                     ready.push(order);
-                    Outcome::Unchanged
+                    (Outcome::Unchanged, warning)
                 }
-                Err(rejection) => Outcome::Failed(Box::new(rejection)),
+                Err(rejection) => (Outcome::Failed(Box::new(rejection)), None),
             };
             answers.push(external_id, outcome, None);
+            answers.warn(warning);
         }
     });
     Ok(ready)

@@ -38,7 +38,7 @@ pub struct CatalogueImport<'r, 'a> {
     /// The items, not yet decoded.
     pub items: &'r [Sent<'a>],
     /// Decodes an item, of that place.
-    pub decode: &'r (dyn Fn(usize, &'a str, &Limits) -> DecodedItem<'a> + Send + Sync),
+    pub decode: &'r (dyn Fn(usize, &Sent<'a>, &Limits) -> DecodedItem<'a> + Send + Sync),
     /// The request's token, which no text repeats.
     pub secret: &'r str,
 }
@@ -197,7 +197,7 @@ async fn decode<'a>(
     answers: &mut Answers<'a>,
     spent: &mut Spent,
 ) -> store::Result<Vec<Checked<'a>>> {
-    let decode_one = |slot| (slot, (request.decode)(slot, request.items[slot].text, &imports.limits));
+    let decode_one = |slot| (slot, (request.decode)(slot, &request.items[slot], &imports.limits));
     let decoded: Vec<_> = spent.decode(|| looked.others().map(decode_one).collect());
     let items = || decoded.iter().filter_map(|(_, decoded)| decoded.item.as_ref().ok());
     let categories: BTreeSet<&str> = items().flat_map(check::categories).collect();

@@ -89,9 +89,10 @@ fn part<'a>(
 
 fn currency(sent: Option<&Datum>, setup: &Setup, place: &Trail<'_>) -> Result<(), Rejection> {
     match sent {
-        Some(Datum::Text(code)) if !setup.references.currencies.contains(code) => {
-            Err(Rejection::new(Trail::Field(place, "currency").place(), Problem::unknown("currency", code)))
-        }
+        Some(Datum::Text(code)) if !setup.references.currencies.contains(code) => Err(Rejection::new(
+            Trail::Field(place, "currency").place(),
+            Problem::unknown_of("currency", code, &setup.names.currencies),
+        )),
         _ => Ok(()),
     }
 }
@@ -104,7 +105,7 @@ fn regional(
 ) -> Result<RegionalState, Rejection> {
     if !setup.references.regions.contains(&*sent.region) {
         let place = Trail::Field(place, "external_id").place();
-        return Err(Rejection::new(place, Problem::unknown("region", &sent.region)));
+        return Err(Rejection::new(place, Problem::unknown_of("region", &sent.region, &setup.names.regions)));
     }
     currency(sent.data.get("currency"), setup, place)?;
     let custom = convert(&sent.custom_fields, fields, || place.place())?;

@@ -108,7 +108,7 @@ impl<'a> Decider<'_, 'a> {
     fn decide(self, slots: &[usize], ids: &[i64]) -> store::Result<Set<'a>> {
         let Decider { request, setup, limits, looked } = self;
         let start = Instant::now();
-        let decode = |slot: &usize| (*slot, (request.decode)(*slot, request.items[*slot].text, limits));
+        let decode = |slot: &usize| (*slot, (request.decode)(*slot, &request.items[*slot], limits));
         let decoded: Vec<_> = slots.iter().map(decode).collect();
         let (decode, start) = (start.elapsed(), Instant::now());
         let (mut products, mut checked, mut refused) = (Vec::with_capacity(slots.len()), Vec::new(), Vec::new());

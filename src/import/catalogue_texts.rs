@@ -40,7 +40,7 @@ impl<'a> Looked<'a> {
             let ids: Vec<&str> = plain.iter().filter(|_| by_text).map(|(id, _)| *id).collect();
             // The second is done while the database is at work on the first.
             let (found, digests) = tokio::join!(store::items::look(conn, account_id, kind, &ids), async {
-                let digest = |(_, slot): &(&str, usize)| digest::of_text(items[*slot].text, version, limits);
+                let digest = |(_, slot): &(&str, usize)| digest::of_text(&items[*slot], version, limits);
                 spent.plan(|| plain.iter().map(digest).collect::<Vec<_>>())
             });
             let found = found?;

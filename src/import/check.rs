@@ -12,7 +12,7 @@ use crate::domain::custom_fields::{Definition, Value};
 use crate::domain::line_statuses::{BUILT_IN_LINE_STATUSES, BUILT_IN_ORDER_STATUSES};
 use crate::domain::orders::{Order, SentValues};
 use crate::domain::place::Place;
-use crate::domain::rejection::{Problem, Rejection};
+use crate::domain::rejection::{Problem, Rejection, known};
 use crate::store::orders::{Digest, Digests};
 
 /// Custom values that fit their fields; `None` clears.
@@ -54,7 +54,7 @@ pub(super) struct Checks<'r> {
 impl Checks<'_> {
     /// By what the text of an order is known.
     pub(super) fn digest(&self, sent: &Sent<'_>) -> Digest {
-        digest::of_text(sent.text, self.setup.version, self.limits)
+        digest::of_text(sent, self.setup.version, self.limits)
     }
 
     /// Checks one order of a request, whose text is known by `sent`.
@@ -64,22 +64,23 @@ impl Checks<'_> {
         order: Order<'a>,
         sent: Digest,
     ) -> Result<Ready<'a>, Rejection> {
-        let Setup { references, fields, line_statuses, version, .. } = self.setup;
-        let unknown =
-            |field, thing, id: &str| Err(Rejection::new(Place::order(index).field(field), Problem::unknown(thing, id)));
+        let Setup { references, fields, line_statuses, names, version, .. } = self.setup;
+        let unknown = |field, thing, id: &str, known| {
+            Err(Rejection::new(Place::order(index).field(field), Problem::unknown_of(thing, id, known)))
+        };
         let Some(database) = references.endpoints.get(&*order.endpoint) else {
-            return unknown("endpoint", "touchpoint", &order.endpoint);
+            return unknown("endpoint", "touchpoint", &order.endpoint, &names.touchpoints);
         };
         if !BUILT_IN_ORDER_STATUSES.contains(&&*order.status) && !references.order_statuses.contains(&*order.status) {
-            return unknown("status", "order status", &order.status);
+            return unknown("status", "order status", &order.status, &names.order_statuses);
         }
         if !references.currencies.contains(&*order.currency) {
-            return unknown("currency", "currency", &order.currency);
+            return unknown("currency", "currency", &order.currency, &names.currencies);
         }
         if let Patch::Set(region) = &order.region
             && !references.regions.contains(&**region)
         {
-            return unknown("region", "region", region);
+            return unknown("region", "region", region, &names.regions);
         }
         let custom = convert(&order.custom_fields, &fields.order, || Place::order(index))?;
         let mut line_custom = Vec::with_capacity(order.lines.len());
@@ -89,11 +90,15 @@ impl Checks<'_> {
                 && !BUILT_IN_LINE_STATUSES.contains(&&**status)
                 && !line_statuses.contains_key(&**status)
             {
-                return Err(Rejection::new(place().field("status"), Problem::unknown("line status", status)));
+                let problem = Problem::unknown_of("line status", status, &names.line_statuses);
+                return Err(Rejection::new(place().field("status"), problem));
             }
             line_custom.push(convert(&line.custom_fields, &fields.line, place)?);
         }
-        let digests = Digests { order: digest::of_order(&order, *version, self.limits), sent };
+        let meaning = digest::of_order(&order, *version, self.limits);
+        // Its text alone would not tell the warning again.
+        let sent = if order.warning.is_some() { meaning } else { sent };
+        let digests = Digests { order: meaning, sent };
         let database = *database;
         let (profile, spare_profile) = (None, None);
         Ok(Ready {
@@ -120,7 +125,10 @@ pub(super) fn convert<'a>(
     let refuse = |key: &str, problem| Rejection::new(place().field("custom_fields").field(key), problem);
     sent.iter()
         .map(|(key, value)| match definitions.get(&**key) {
-            None => Err(refuse(key, Problem::unknown("custom field", key))),
+            None => {
+                let known = known(definitions.keys().map(String::as_str));
+                Err(refuse(key, Problem::unknown_of("custom field", key, &known)))
+            }
             Some(definition) => match definition.convert_sent(value) {
                 Ok(value) => Ok((key.clone(), value)),
                 Err(problem) => Err(refuse(key, problem)),

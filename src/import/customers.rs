@@ -215,6 +215,7 @@ mod tests {
             region: Patch::Keep,
             custom_fields: BTreeMap::new(),
             skip_triggers: false,
+            warning: None,
         };
         let (slot, index, announce, digests, profile) = Default::default();
         let (custom, line_custom) = Default::default();

@@ -5,11 +5,12 @@ use std::hash::{Hash, Hasher};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Limits;
+use crate::domain::batch::Sent;
 use crate::domain::orders::Order;
 use crate::store::orders::Digest;
 
 /// Changes whenever an order, a product or a SKU that reads the same comes to mean something else: with a new field, say.
-const MEANING: u32 = 1;
+const MEANING: u32 = 2;
 
 /// The digest of an order and of all that its answer depends on, `update_time` and `skip_triggers` aside: neither is ever a change
 /// by itself. Only equality counts: an order whose digest differs is looked at in full.
@@ -30,6 +31,7 @@ pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -
         region,
         custom_fields,
         skip_triggers: _,
+        warning: _,
     } = order;
     let mut hasher = Bytes(Vec::with_capacity(1024));
     (MEANING, setup_version, limits.max_lines, limits.max_custom_values).hash(&mut hasher);
@@ -39,10 +41,10 @@ pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -
 }
 
 /// The digest of an order's text and of all that its answer depends on: the same text is the same order.
-pub(super) fn of_text(text: &str, setup_version: i64, limits: &Limits) -> Digest {
+pub(super) fn of_text(sent: &Sent<'_>, setup_version: i64, limits: &Limits) -> Digest {
     let mut head = Bytes(Vec::with_capacity(128));
     (MEANING, setup_version, limits).hash(&mut head);
-    cut(Sha256::new().chain_update(head.0).chain_update(text))
+    cut(Sha256::new().chain_update(head.0).chain_update(sent.nil_prefix).chain_update(sent.text))
 }
 
 /// 128 bits of a hash.

@@ -4,6 +4,7 @@ use time::OffsetDateTime;
 
 use super::changes::{self, Event, Pack};
 use super::orders::Imports;
+use super::setup::named;
 use crate::domain::line_statuses::BUILT_IN_LINE_STATUSES;
 use crate::domain::orders::StoredOrder;
 use crate::domain::place::Place;
@@ -81,7 +82,8 @@ pub async fn update_line_status(
     if !BUILT_IN_LINE_STATUSES.contains(&status) {
         let own = store::definitions::read_line_statuses(conn, edit.account_id).await?;
         if own.iter().all(|own| own.external_id != status) {
-            let problem = Problem::unknown("line status", status);
+            let own = own.iter().map(|own| &own.external_id);
+            let problem = Problem::unknown_of("line status", status, &named(&BUILT_IN_LINE_STATUSES, own));
             return Err(edit.refuse(Code::BadRequest, "status_external_id", problem));
         }
     }

@@ -34,9 +34,16 @@ struct Queue {
 struct Joined {
     text: String,
     external_id: Option<String>,
+    nil_prefix: String,
     single: Single,
     tokens_version: i64,
     now: OffsetDateTime,
+}
+
+impl Joined {
+    fn sent(&self) -> Sent<'_> {
+        Sent { text: &self.text, external_id: self.external_id.as_deref(), nil_prefix: &self.nil_prefix }
+    }
 }
 
 /// A request that waits.
@@ -93,6 +100,7 @@ pub(super) async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>)
     let mine = Joined {
         text: order.text.to_owned(),
         external_id: order.external_id.map(str::to_owned),
+        nil_prefix: order.nil_prefix.to_owned(),
         single: Single { decode, announce, token_id: request.token_id },
         tokens_version: request.tokens_version,
         now: request.now,
@@ -132,8 +140,7 @@ async fn run(turn: &Turn, mine: Joined, others: Vec<Waiting>) -> Option<(Item<'s
     let others: Vec<Waiting> =
         others.into_iter().filter(|other| other.joined.tokens_version == mine.tokens_version).collect();
     let joined: Vec<&Joined> = std::iter::once(&mine).chain(others.iter().map(|other| &other.joined)).collect();
-    let orders: Vec<Sent<'_>> =
-        joined.iter().map(|joined| Sent { text: &joined.text, external_id: joined.external_id.as_deref() }).collect();
+    let orders: Vec<Sent<'_>> = joined.iter().map(|joined| joined.sent()).collect();
     let each: Vec<Single> = joined.iter().map(|joined| joined.single).collect();
     let request = Import {
         account_id: turn.account_id,

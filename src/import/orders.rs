@@ -67,7 +67,7 @@ pub struct Import<'r, 'a> {
 }
 
 /// Decodes the text of an order, of that place in its request.
-pub type Decode = for<'t> fn(usize, &'t str, &Limits) -> Decoded<'t>;
+pub type Decode = for<'t> fn(usize, &Sent<'t>, &Limits) -> Decoded<'t>;
 
 /// How orders came.
 #[derive(Clone, Copy)]
@@ -104,11 +104,11 @@ pub struct Single {
 impl<'a> Import<'_, 'a> {
     /// Decodes an order.
     pub(super) fn decode(&self, order: usize, limits: &Limits) -> Decoded<'a> {
-        let text = self.orders[order].text;
+        let sent = &self.orders[order];
         match self.posted {
-            Posted::Together { decode, .. } => decode(order, text, limits),
+            Posted::Together { decode, .. } => decode(order, sent, limits),
             Posted::Decoded { order, .. } => order.clone(),
-            Posted::Singly(each) => (each[order].decode)(0, text, limits),
+            Posted::Singly(each) => (each[order].decode)(0, sent, limits),
         }
     }
 

@@ -156,13 +156,15 @@ impl<'r, 'a> Quick<'r, 'a> {
         let mut events = Pack::default();
         let mut candidates = candidates.into_iter();
         for (sent, same) in self.request.orders[first..].iter().zip(same) {
+            let mut warning = None;
             let (external_id, decided) = match (same, sent.external_id) {
                 (Some(id), Some(external_id)) if !self.is_taken(self.hash(external_id)) => {
                     (Cow::Borrowed(external_id), Ok((Outcome::Unchanged, Some(id))))
                 }
                 (Some(_), _) => return Err(AGAIN),
                 (None, _) => {
-                    let Candidate { external_id, ready } = candidates.next().expect("it was decoded");
+                    let Candidate { external_id, mut ready } = candidates.next().expect("it was decoded");
+                    warning = ready.as_mut().ok().and_then(|ready| ready.order.warning.take());
                     if ready.as_ref().is_ok_and(|ready| !ready.announce) {
                         self.answers.silence();
                     }
@@ -173,8 +175,10 @@ impl<'r, 'a> Quick<'r, 'a> {
                     (external_id, decided)
                 }
             };
+            let warning = warning.filter(|_| decided.is_ok());
             let (outcome, id) = decided.unwrap_or_else(|rejection| (Outcome::Failed(Box::new(rejection)), None));
             self.answers.push(external_id, outcome, id);
+            self.answers.warn(warning);
         }
         new.events = events.text();
         Ok(new)

@@ -70,7 +70,7 @@ fn record<'i, 'a: 'i>(
     let skipped_orders = silent.filter(changed).filter_map(|item| item.id).collect();
     let unchanged_orders =
         items.iter().filter(|item| item.outcome == Outcome::Unchanged).filter_map(|item| item.id).collect();
-    let Tally { created, updated, unchanged, failed } = Tally::of(items);
+    let Tally { created, updated, unchanged, failed, warned: _ } = Tally::of(items);
     let count = |count| i32::try_from(count).unwrap_or(i32::MAX);
     let skip_triggers = !announce;
     NewImport {

@@ -29,6 +29,8 @@ pub struct Item<'a> {
     pub outcome: Outcome,
     /// The internal id, if the order is stored.
     pub id: Option<i64>,
+    /// A key of the customer that was left out.
+    pub warning: Option<Box<Rejection>>,
 }
 
 impl Item<'_> {
@@ -64,6 +66,8 @@ pub struct Tally {
     pub unchanged: usize,
     /// They were refused, or stopped by one that was.
     pub failed: usize,
+    /// They were accepted with a warning.
+    pub warned: usize,
 }
 
 impl Tally {
@@ -72,6 +76,8 @@ impl Tally {
     pub fn of(items: &[Item<'_>]) -> Self {
         let mut tally = Tally::default();
         for item in items {
+            let is_accepted = !matches!(item.outcome, Outcome::Failed(_) | Outcome::Aborted(_));
+            tally.warned += usize::from(is_accepted && item.warning.is_some());
             *match item.outcome {
                 Outcome::Created => &mut tally.created,
                 Outcome::Updated => &mut tally.updated,
@@ -112,7 +118,14 @@ impl<'a> Answers<'a> {
 
     /// Answers to the next order; every order gets its outcome: its refusal, or what is decided later.
     pub(super) fn push(&mut self, external_id: Cow<'a, str>, outcome: Outcome, id: Option<i64>) {
-        self.items.push(Item { external_id, outcome, id });
+        self.items.push(Item { external_id, outcome, id, warning: None });
+    }
+
+    /// Warns of the order that was answered last.
+    pub(super) fn warn(&mut self, warning: Option<Box<Rejection>>) {
+        if let (Some(item), Some(_)) = (self.items.last_mut(), &warning) {
+            item.warning = warning;
+        }
     }
 
     /// Notes what became of orders, by their slots.

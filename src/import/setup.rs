@@ -1,13 +1,14 @@
 //! What an account's orders are checked by, kept in memory for as long as it counts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sqlx::PgConnection;
 
 use crate::domain::custom_fields::{Definition, EntityType};
-use crate::domain::line_statuses::LineStatus;
+use crate::domain::line_statuses::{BUILT_IN_LINE_STATUSES, BUILT_IN_ORDER_STATUSES, LineStatus};
 use crate::domain::matching::{IdentityKind, IdentityKinds, Key};
+use crate::domain::rejection::known;
 use crate::store;
 use crate::store::profiles::Sought;
 use crate::store::references::{References, Versions};
@@ -23,8 +24,39 @@ pub(super) struct Setup {
     pub fields: Fields,
     /// Line statuses beside the built-in ones, by external id.
     pub line_statuses: HashMap<String, LineStatus>,
+    /// What orders may name, for whoever names something else.
+    pub names: Names,
     /// Neighbours of orders that were found or made.
     pub neighbours: Neighbours,
+}
+
+/// What an account has, as refusals name it.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub touchpoints: Arc<str>,
+    pub order_statuses: Arc<str>,
+    pub currencies: Arc<str>,
+    pub regions: Arc<str>,
+    pub line_statuses: Arc<str>,
+}
+
+impl Names {
+    fn of(references: &References, line_statuses: &[LineStatus]) -> Self {
+        let own = line_statuses.iter().map(|status| &status.external_id);
+        Names {
+            touchpoints: named(&[], references.endpoints.keys()),
+            order_statuses: named(&BUILT_IN_ORDER_STATUSES, &references.order_statuses),
+            currencies: named(&[], &references.currencies),
+            regions: named(&[], &references.regions),
+            line_statuses: named(&BUILT_IN_LINE_STATUSES, own),
+        }
+    }
+}
+
+/// The built-in ones as they are documented, then an account's own, sorted.
+pub(super) fn named<'n>(built_in: &[&'n str], own: impl IntoIterator<Item = &'n String>) -> Arc<str> {
+    let own: BTreeSet<&str> = own.into_iter().map(String::as_str).collect();
+    known(built_in.iter().copied().chain(own))
 }
 
 /// The definitions that custom values are checked by.
@@ -47,6 +79,7 @@ impl Setup {
         let line_statuses = store::definitions::read_line_statuses(conn, account_id).await?;
         let mut setup = Setup {
             version,
+            names: Names::of(&references, &line_statuses),
             references,
             fields: Fields::default(),
             line_statuses: line_statuses.into_iter().map(|status| (status.external_id.clone(), status)).collect(),

@@ -9,8 +9,6 @@ use serde_json::value::RawValue;
 use super::{Error, Result, custom_values};
 use crate::domain::catalogue::{Data, Datum, FIELDS, ItemState, Kind, REGIONAL_FIELDS, RegionalState};
 use crate::domain::orders::Values;
-use crate::domain::scalars;
-use crate::domain::scalars::time_text;
 
 fn corrupt(what: impl std::fmt::Display) -> Error {
     Error::Corrupt { table: "products or skus", column: "content", what: format!("{what}") }
@@ -60,13 +58,12 @@ fn data(fields: &[(&'static str, Kind)], content: &BTreeMap<String, &RawValue>) 
 fn datum(kind: Kind, json: &str) -> Option<Datum> {
     let text = || serde_json::from_str::<String>(json).ok();
     Some(match kind {
-        Kind::Amount => Datum::Amount(Decimal::from_str_exact(&text()?).ok()?.normalize()),
+        Kind::Price => Datum::Amount(Decimal::from_str_exact(&text()?).ok()?.normalize()),
         Kind::Currency | Kind::Text(_) => Datum::Text(text()?),
         Kind::Count => Datum::Count(serde_json::from_str(json).ok()?),
-        Kind::Time => Datum::Time(scalars::time(&text()?)?),
         Kind::Flag => Datum::Flag(serde_json::from_str(json).ok()?),
         Kind::Tags | Kind::Texts(_) | Kind::Categories => Datum::Texts(serde_json::from_str(json).ok()?),
-        Kind::Integers => Datum::Integers(serde_json::from_str(json).ok()?),
+        Kind::Codes => Datum::Integers(serde_json::from_str(json).ok()?),
     })
 }
 
@@ -97,7 +94,6 @@ impl Serialize for Content<'_> {
                 Datum::Text(text) => object.serialize_entry(key, text),
                 Datum::Amount(amount) => object.serialize_entry(key, &amount.to_string()),
                 Datum::Count(count) => object.serialize_entry(key, count),
-                Datum::Time(time) => object.serialize_entry(key, &time_text(*time)),
                 Datum::Flag(flag) => object.serialize_entry(key, flag),
                 Datum::Texts(texts) => object.serialize_entry(key, texts),
                 Datum::Integers(integers) => object.serialize_entry(key, integers),

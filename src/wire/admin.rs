@@ -121,10 +121,10 @@ pub fn said(document: &Document<'_>, limits: &Limits) -> Result<Said, Rejection>
     let fields = Fields::of(document.format, &root, Trail::Root)?;
     let count = |key| Ok(fields.count(key)?.map(i32::unsigned_abs));
     let texts = |key, things| {
-        let texts = fields.keys(key, things, MAX_ITEMS)?.unwrap_or_default();
+        let texts = fields.ids(key, things, MAX_ITEMS)?.unwrap_or_default();
         Ok(texts.into_iter().map(Cow::into_owned).collect())
     };
-    let text = |key| Ok::<_, Rejection>(set(fields.key(key)?).map(Cow::into_owned));
+    let text = |key| Ok::<_, Rejection>(set(fields.id(key)?).map(Cow::into_owned));
     let limit = count("limit")?.map_or(LINES, |limit| limit as usize);
     if limit > MAX_LINES {
         return Err(fields.refuse("limit", Problem::expected("at most 10000", &limit.to_string())));
@@ -134,7 +134,7 @@ pub fn said(document: &Document<'_>, limits: &Limits) -> Result<Said, Rejection>
         url: set(fields.long_text("url")?).map(Cow::into_owned),
         events: texts("events", "types")?,
         touchpoints: texts("touchpoints", "touchpoints")?,
-        description: set(fields.key("description")?).unwrap_or_default().into_owned(),
+        description: set(fields.name("description")?).unwrap_or_default().into_owned(),
         keep_hours: count("keep_hours")?,
         order: text("order")?,
         event: text("event")?,

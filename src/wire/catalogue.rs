@@ -8,20 +8,22 @@ use super::fields::{Fields, set};
 use super::format::Format;
 use super::items::{decoded, items, refuse_minor};
 use super::node::Node;
+use super::orders_import::IN_PLACE_OF_DATA;
 use crate::config::Limits;
+use crate::domain::batch::Sent;
 use crate::domain::catalogue::{
     Datum, DecodedItem, FIELDS, Item, ItemType, Kind, MAX_ITEMS, REGIONAL_FIELDS, Regional, SentCategory,
 };
 use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};
-use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
+use crate::domain::{Patch, scalars};
 
 /// The fields of the root that the calls read.
 #[must_use]
-pub fn wanted(limits: &Limits) -> [Wanted; 8] {
+pub fn wanted(limits: &Limits) -> Vec<Wanted> {
     let list = |name, max_items| Wanted { name, max_items, key: None };
     let scalar = |name| list(name, 0);
-    [
+    let read = [
         scalar("token"),
         scalar("format"),
         list("custom_fields", limits.max_definitions),
@@ -30,7 +32,8 @@ pub fn wanted(limits: &Limits) -> [Wanted; 8] {
         scalar("on_error"),
         scalar("dry_run"),
         scalar("detail"),
-    ]
+    ];
+    read.into_iter().chain(IN_PLACE_OF_DATA.map(scalar)).collect()
 }
 
 /// A breach of the number of items, definitions or categories, which answers 413.
@@ -49,14 +52,14 @@ pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
 /// The first field that is wrong.
 pub fn categories(document: &Document<'_>, limits: &Limits) -> Result<Vec<SentCategory>, Rejection> {
     items(document, "categories", limits.max_values(), |fields| {
-        let parent = match fields.key("parent_external_id")? {
+        let parent = match fields.id("parent_external_id")? {
             Patch::Keep => Patch::Keep,
             Patch::Clear => Patch::Clear,
             Patch::Set(parent) => Patch::Set(parent.into_owned()),
         };
         Ok(SentCategory {
-            external_id: fields.required_key("external_id")?.into_owned(),
-            name: set(fields.key("name")?).map(Cow::into_owned),
+            external_id: fields.external_id("a category")?.into_owned(),
+            name: set(fields.name("name")?).map(Cow::into_owned),
             parent,
         })
     })
@@ -64,11 +67,12 @@ pub fn categories(document: &Document<'_>, limits: &Limits) -> Result<Vec<SentCa
 
 /// Decodes one product or SKU of a document, of that place in it.
 #[must_use]
-pub fn item<'a>(format: Format, kind: ItemType, index: usize, text: &'a str, limits: &Limits) -> DecodedItem<'a> {
-    let (external_id, item) = decoded(format, index, text, limits, |fields| match kind {
+pub fn item<'a>(format: Format, kind: ItemType, index: usize, sent: &Sent<'a>, limits: &Limits) -> DecodedItem<'a> {
+    let (external_id, item) = decoded(format, index, sent, limits, |fields| match kind {
         ItemType::Product => product(fields, limits),
         ItemType::Sku => {
-            let product = fields.required_key("product_external_id")?;
+            fields.external_id("a SKU")?;
+            let product = fields.required_id("product_external_id")?;
             item_fields(fields, limits, Some(product))
         }
     });
@@ -87,7 +91,7 @@ fn product<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Item<'a>, Rej
     for (index, node) in sent.into_iter().enumerate() {
         let fields = Fields::of(fields.format(), node, Trail::Item(&list, index))?;
         let sku = item_fields(&fields, limits, Some(product.external_id.clone()))?;
-        let other = set(fields.key("product_external_id")?).filter(|other| *other != product.external_id);
+        let other = set(fields.id("product_external_id")?).filter(|other| *other != product.external_id);
         if let Some(other) = other {
             let problem = Problem::expected("the product that the SKU stands in", &other);
             return Err(fields.refuse("product_external_id", problem));
@@ -108,8 +112,8 @@ fn item_fields<'a>(
     product: Option<Cow<'a, str>>,
 ) -> Result<Item<'a>, Rejection> {
     refuse_minor(fields)?;
-    let external_id = fields.required_key("external_id")?;
-    let name = fields.required_key("name")?;
+    let external_id = fields.external_id(if product.is_none() { "a product" } else { "a SKU" })?;
+    let name = fields.required_name("name")?;
     let mut data = BTreeMap::new();
     for (key, kind) in FIELDS {
         match datum(fields, key, kind, limits)? {
@@ -133,7 +137,7 @@ fn regional_data<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Option<
     let mut seen = HashSet::new();
     let regional = |(index, node): (usize, &Node<'a>)| {
         let fields = Fields::of(fields.format(), node, Trail::Item(&list, index))?;
-        let region = fields.required_key("external_id")?;
+        let region = fields.external_id("a region")?;
         if !seen.insert(region.clone()) {
             return Err(fields.refuse("external_id", Problem::Twice { thing: "region", id: region.into_owned() }));
         }
@@ -149,6 +153,8 @@ fn regional_data<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Option<
     sent.into_iter().enumerate().map(regional).collect::<Result<_, _>>().map(Some)
 }
 
+const EXPECTED_CODE: &str = "digits without zeros in front, since a bar code is kept as a whole number of 64 bits";
+
 /// The value of an optional field.
 fn datum(fields: &Fields<'_, '_>, key: &'static str, kind: Kind, limits: &Limits) -> Result<Patch<Datum>, Rejection> {
     fn of<T>(patch: Patch<T>, datum: impl Fn(T) -> Datum) -> Patch<Datum> {
@@ -158,16 +164,14 @@ fn datum(fields: &Fields<'_, '_>, key: &'static str, kind: Kind, limits: &Limits
             Patch::Set(value) => Patch::Set(datum(value)),
         }
     }
-    let texts = |limit, max_chars| {
-        let texts = fields.texts(key, key, limit, max_chars)?;
-        Ok(texts.map_or(Patch::Keep, |texts| match texts.as_slice() {
-            [] => Patch::Clear,
-            texts => Patch::Set(Datum::Texts(texts.iter().map(|text| text.clone().into_owned()).collect())),
-        }))
+    let texts = |texts: Option<Vec<Cow<'_, str>>>| match texts {
+        None => Patch::Keep,
+        Some(texts) if texts.is_empty() => Patch::Clear,
+        Some(texts) => Patch::Set(Datum::Texts(texts.into_iter().map(Cow::into_owned).collect())),
     };
     Ok(match kind {
-        Kind::Amount => of(fields.amount(key)?, Datum::Amount),
-        Kind::Currency => match fields.key(key)? {
+        Kind::Price => of(fields.price(key)?, Datum::Amount),
+        Kind::Currency => match fields.id(key)? {
             Patch::Set(sent) if !scalars::is_currency(&sent) => {
                 return Err(fields.refuse(key, Problem::expected("three letters", &sent)));
             }
@@ -175,12 +179,11 @@ fn datum(fields: &Fields<'_, '_>, key: &'static str, kind: Kind, limits: &Limits
         },
         Kind::Text(limit) => of(fields.limited(key, limit)?, |text| Datum::Text(text.into_owned())),
         Kind::Count => of(fields.optional_count(key)?, Datum::Count),
-        Kind::Time => of(fields.optional_time(key)?, Datum::Time),
         Kind::Flag => of(fields.optional_flag(key)?, Datum::Flag),
-        Kind::Tags => texts(limits.max_tags, MAX_KEY_CHARS)?,
-        Kind::Texts(max_chars) => texts(MAX_ITEMS, max_chars)?,
-        Kind::Categories => texts(MAX_ITEMS, MAX_KEY_CHARS)?,
-        Kind::Integers => match fields.integers(key, key, MAX_ITEMS)? {
+        Kind::Tags => texts(fields.names(key, key, limits.max_tags)?),
+        Kind::Texts(max_chars) => texts(fields.texts(key, key, MAX_ITEMS, max_chars, |text| text)?),
+        Kind::Categories => texts(fields.ids(key, key, MAX_ITEMS)?),
+        Kind::Codes => match fields.integers(key, (key, MAX_ITEMS), EXPECTED_CODE, scalars::code)? {
             None => Patch::Keep,
             Some(integers) if integers.is_empty() => Patch::Clear,
             Some(integers) => Patch::Set(Datum::Integers(integers)),

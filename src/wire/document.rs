@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use super::format::Format;
 use super::node::{self, Entry, Node, Object, Text, Unreadable};
 use crate::domain::batch::Sent;
-use crate::domain::place::Place;
+use crate::domain::place::{Place, Step};
 use crate::domain::rejection::{Found, Problem, Rejection};
+use crate::domain::scalars;
 
 /// A field of the root that a call reads.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,12 @@ impl<'a> FieldSpans<'a> {
     }
 }
 
+/// A token has at least so many bytes: a shorter word of a document that is broken may be shown.
+pub(super) const MIN_SECRET_BYTES: usize = 16;
+
+/// Longer ways are cut: nobody reads them.
+const MAX_STEPS: usize = 8;
+
 /// A document that cannot be read, and where.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
@@ -54,13 +61,28 @@ pub struct Malformed {
     pub at: usize,
     /// What was expected and what was found.
     pub what: Cow<'static, str>,
-    /// True for a charset other than UTF-8, which is a matter of transport.
-    pub charset: bool,
+    /// The way from the value that broke to the root, as far as it is known.
+    steps: Vec<Step>,
 }
 
 impl Malformed {
     pub(super) fn new(at: usize, what: impl Into<Cow<'static, str>>) -> Self {
-        Malformed { at, what: what.into(), charset: false }
+        Malformed { at, what: what.into(), steps: Vec::new() }
+    }
+
+    /// The same, inside of what that step leads to.
+    pub(super) fn inside(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// `, in data[17]`, if it is known where in the document it broke; up to a key that may be a secret, since the token of a
+    /// body that is broken is not known.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let is_short = |step: &&Step| !matches!(step, Step::Field(key) if key.len() >= MIN_SECRET_BYTES);
+        let place = Place::of(self.steps.iter().rev().take(MAX_STEPS).take_while(is_short).cloned());
+        if place == Place::default() { String::new() } else { format!(", in {}", place.text("")) }
     }
 
     pub(super) fn too_deep(at: usize, max_depth: usize) -> Self {
@@ -73,7 +95,7 @@ impl Malformed {
         let before = &document[..document.floor_char_boundary(self.at)];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        format!("line {line}, column {column}: {}", self.what)
+        format!("line {line}, column {column}{}: {}", self.place(), self.what)
     }
 }
 
@@ -83,6 +105,8 @@ pub struct Document<'a> {
     /// Its format.
     pub format: Format,
     fields: Vec<FieldSpans<'a>>,
+    /// See [`Sent::nil_prefix`].
+    nil_prefix: &'a str,
 }
 
 impl<'a> Document<'a> {
@@ -91,15 +115,15 @@ impl<'a> Document<'a> {
     /// # Errors
     /// The text is not well-formed, or nested too deep.
     pub fn split(format: Format, text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Self, Malformed> {
-        let mut fields = match format {
-            Format::Json => super::json::split(text, wanted, max_depth)?,
+        let (mut fields, nil_prefix) = match format {
+            Format::Json => (super::json::split(text, wanted, max_depth)?, ""),
             Format::Xml => super::xml::split(text, wanted, max_depth)?,
         };
         // They live as long as the request.
         for field in &mut fields {
             field.items.shrink_to_fit();
         }
-        Ok(Document { format, fields })
+        Ok(Document { format, fields, nil_prefix })
     }
 
     /// The field of that key, if it is there.
@@ -125,40 +149,56 @@ impl<'a> Document<'a> {
     pub fn root(&self, max_values: usize) -> Result<Node<'a>, Unreadable> {
         let mut entries = Vec::new();
         for field in self.fields.iter().filter(|field| !field.whole.is_empty()) {
-            let mut add = |text| {
+            let mut add = |item: &Sent<'a>| {
                 let key = Text::Good(Cow::Borrowed(field.name));
-                entries.push(Entry { key, free_key: None, node: self.read(text, max_values)? });
+                entries.push(Entry { key, free_key: None, node: self.read(item, max_values)? });
                 Ok(())
             };
             if self.format == Format::Xml && !field.items.is_empty() {
-                field.items.iter().try_for_each(|item| add(item.text))?;
+                field.items.iter().try_for_each(&mut add)?;
             } else {
-                add(field.whole)?;
+                add(&self.whole(field))?;
             }
         }
         Ok(Node::Object(Object { entries, stray: None }))
     }
 
-    /// Reads an item, or a field as a whole.
+    /// Reads an item.
     ///
     /// # Errors
     /// See [`node::read`].
-    pub fn read(&self, item: &'a str, max_values: usize) -> Result<Node<'a>, Unreadable> {
+    pub fn read(&self, item: &Sent<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
         node::read(self.format, item, max_values)
     }
 
-    /// A text field of the root that is read before everything else: `token` or `format`.
+    /// Reads a field as a whole.
+    ///
+    /// # Errors
+    /// See [`node::read`].
+    pub fn read_whole(&self, field: &FieldSpans<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
+        self.read(&self.whole(field), max_values)
+    }
+
+    fn whole(&self, field: &FieldSpans<'a>) -> Sent<'a> {
+        Sent { text: field.whole, external_id: None, nil_prefix: self.nil_prefix }
+    }
+
+    /// A text field of the root that is read before everything else: `token` or `format`; without what nobody sees around it.
     ///
     /// # Errors
     /// It is a list or an object.
     pub fn early_text(&self, name: &'static str) -> Result<Option<Text<'a>>, Rejection> {
         let Some(field) = self.field(name) else { return Ok(None) };
-        let found = match self.read(field.whole, 2) {
+        let found = match self.read_whole(field, 2) {
             Ok(Node::Nothing) => return Ok(None),
-            Ok(Node::Text(text)) => return Ok(Some(text).filter(|text| !text.is_empty())),
+            Ok(Node::Text(Text::Good(text))) => {
+                let text = scalars::id(&text).to_owned();
+                return Ok((!text.is_empty()).then_some(Text::Good(text.into())));
+            }
+            Ok(Node::Text(bad)) => return Ok(Some(bad)),
             Ok(Node::List(items)) if self.format == Format::Xml && items.is_empty() => return Ok(None),
             Ok(node) => node.found(),
-            Err(_) if field.is_list && self.format == Format::Json => Found::List,
+            Err(_) if field.whole.starts_with('[') => Found::List,
             Err(_) => Found::Object,
         };
         Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a text", found }))

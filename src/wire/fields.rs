@@ -23,8 +23,13 @@ pub struct Fields<'n, 'a> {
     pub trail: Trail<'n>,
 }
 
-/// Some of the ways in which amounts are refused.
-const EXPECTED_AMOUNT: &str = "a decimal like 12.50, from 0, with at most 18 digits before and 6 after the point";
+const EXPECTED_AMOUNT: &str = "a decimal like 12.50, with at most 18 digits before the point";
+const EXPECTED_PRICE: &str = "a decimal like 12.50, from 0, with at most 18 digits before the point";
+const EXPECTED_COUNT: &str = "a whole number from 0 to 2147483647";
+
+/// The fields that hold objects: where nothing else stands, what is missing is missing.
+const OBJECTS: [&str; 7] =
+    ["custom_fields", "lines", "sku", "regional_data", "profile", "enum_values", "default_value"];
 
 impl<'n, 'a> Fields<'n, 'a> {
     /// The fields of a value that has to be an object. An empty list and a blank text are the empty one.
@@ -111,20 +116,68 @@ impl<'n, 'a> Fields<'n, 'a> {
         }
     }
 
-    /// An id, a name or another short text.
+    /// A name or another short text, as it is.
     ///
     /// # Errors
     /// It is no text, too long, or holds a character that cannot be stored. So do the methods below.
-    pub fn key(&self, key: &str) -> Result<Patch<Cow<'a, str>>, Rejection> {
+    pub fn name(&self, key: &str) -> Result<Patch<Cow<'a, str>>, Rejection> {
         self.limited(key, MAX_KEY_CHARS)
     }
 
-    /// A short text that has to be there.
+    /// A name that has to be there.
     ///
     /// # Errors
     /// It is missing or empty, too.
-    pub fn required_key(&self, key: &str) -> Result<Cow<'a, str>, Rejection> {
-        set(self.key(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
+    pub fn required_name(&self, key: &str) -> Result<Cow<'a, str>, Rejection> {
+        set(self.name(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
+    }
+
+    /// An id or a key of a look-up, without what nobody sees around it.
+    ///
+    /// # Errors
+    /// See [`Fields::name`].
+    pub fn id(&self, key: &str) -> Result<Patch<Cow<'a, str>>, Rejection> {
+        let Some(text) = self.scalar(key, "a text")?.map(id) else { return Ok(Patch::Keep) };
+        match too_long(&text, MAX_KEY_CHARS) {
+            Some(problem) => Err(self.refuse(key, problem)),
+            None if text.is_empty() => Ok(Patch::Clear),
+            None => Ok(Patch::Set(text)),
+        }
+    }
+
+    /// An id that has to be there.
+    ///
+    /// # Errors
+    /// It is missing or empty, too.
+    pub fn required_id(&self, key: &str) -> Result<Cow<'a, str>, Rejection> {
+        set(self.id(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
+    }
+
+    /// The external id of an item of a list, which is a `thing`.
+    ///
+    /// # Errors
+    /// It is missing; where all fields stand in one more object, that is named.
+    pub fn external_id(&self, thing: &'static str) -> Result<Cow<'a, str>, Rejection> {
+        let key = "external_id";
+        set(self.id(key)?).ok_or_else(|| match (self.wrapper(), self.trail) {
+            (Some(found), Trail::Item(Trail::Field(_, list), _)) => {
+                let (found, list) = (found.to_owned(), (*list).to_owned());
+                Rejection::new(self.trail.place(), Problem::Wrapped { thing, found, list })
+            }
+            _ => self.refuse(key, Problem::Required),
+        })
+    }
+
+    /// The key of the only object, or of a list of them, that stands where fields should.
+    fn wrapper(&self) -> Option<&'n str> {
+        let is_object = |node: &Node<'_>| matches!(node, Node::Object(_));
+        let holds = |node: &Node<'_>| match node {
+            Node::List(items) => !items.is_empty() && items.iter().all(is_object),
+            node => is_object(node),
+        };
+        let Text::Good(name) = &self.entries.first()?.key else { return None };
+        let is_it = |entry: &Entry<'_>| matches!(&entry.key, Text::Good(key) if key == name) && holds(&entry.node);
+        (!OBJECTS.contains(&&**name) && self.entries.iter().all(is_it)).then_some(name)
     }
 
     /// A long text.
@@ -140,7 +193,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is another one.
     pub fn word<T: Copy>(&self, key: &str, what: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Rejection> {
-        let Some(text) = self.scalar(key, what)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+        let Some(text) = self.scalar(key, what)?.map(id).filter(|text| !text.is_empty()) else { return Ok(None) };
         match words.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(Some(*value)),
             None => Err(self.refuse(key, Problem::expected(what, &text))),
@@ -171,12 +224,20 @@ impl<'n, 'a> Fields<'n, 'a> {
         self.converted(key, EXPECTED_BOOL, scalars::boolean)
     }
 
-    /// An amount of money.
+    /// An amount of money, which may be negative.
     ///
     /// # Errors
     /// It is no such decimal.
     pub fn amount(&self, key: &str) -> Result<Patch<Decimal>, Rejection> {
         self.converted(key, EXPECTED_AMOUNT, scalars::amount)
+    }
+
+    /// An amount of money from 0.
+    ///
+    /// # Errors
+    /// It is no such decimal.
+    pub fn price(&self, key: &str) -> Result<Patch<Decimal>, Rejection> {
+        self.converted(key, EXPECTED_PRICE, scalars::price)
     }
 
     /// An amount of money that has to be there.
@@ -187,26 +248,19 @@ impl<'n, 'a> Fields<'n, 'a> {
         set(self.amount(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
     }
 
-    /// A time; empty counts as absent.
+    /// A time; what is empty, or stands for no date, counts as absent.
     ///
     /// # Errors
     /// It is no time.
     pub fn time(&self, key: &str) -> Result<Option<OffsetDateTime>, Rejection> {
-        Ok(set(self.optional_time(key)?))
-    }
-
-    /// A time that may be without a value.
-    ///
-    /// # Errors
-    /// It is no time.
-    pub fn optional_time(&self, key: &str) -> Result<Patch<OffsetDateTime>, Rejection> {
-        self.converted(key, EXPECTED_TIME, scalars::time)
+        let convert = |text: &str| if scalars::is_no_date(text) { Some(None) } else { scalars::time(text).map(Some) };
+        Ok(set(self.converted(key, EXPECTED_TIME, convert)?).flatten())
     }
 
     /// A number of items; empty counts as absent.
     ///
     /// # Errors
-    /// It is no integer from 0 to 2147483647.
+    /// It is no whole number from 0 to 2147483647.
     pub fn count(&self, key: &str) -> Result<Option<i32>, Rejection> {
         Ok(set(self.optional_count(key)?))
     }
@@ -217,19 +271,24 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// See [`Fields::count`].
     pub fn optional_count(&self, key: &str) -> Result<Patch<i32>, Rejection> {
         let count = |text: &str| scalars::integer(text).and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0);
-        self.converted(key, "an integer from 0 to 2147483647", count)
+        self.converted(key, EXPECTED_COUNT, count)
     }
 
-    /// The items of a list; `None` if it is absent.
+    /// The items of a list of objects; `None` if it is absent. An object in its place is the list of it alone.
     ///
     /// # Errors
     /// It is no list.
     pub fn list(&self, key: &str) -> Result<Option<Vec<&'n Node<'a>>>, Rejection> {
+        self.items(key, |node| matches!(node, Node::Object(_)))
+    }
+
+    /// The items of a list; what `is_one` is the list of it alone.
+    fn items(&self, key: &str, is_one: fn(&Node<'_>) -> bool) -> Result<Option<Vec<&'n Node<'a>>>, Rejection> {
         if self.format == Format::Xml {
             let named = |entry: &&Entry<'a>| matches!(&entry.key, Text::Good(name) if name == key);
             let items: Vec<_> = self.entries.iter().filter(named).map(|entry| &entry.node).collect();
             return Ok(match items.as_slice() {
-                [] => None,
+                [] | [Node::Nothing] => None,
                 [Node::List(_)] => Some(Vec::new()),
                 _ => Some(items),
             });
@@ -238,6 +297,8 @@ impl<'n, 'a> Fields<'n, 'a> {
             None => Ok(None),
             Some(Node::List(items)) => Ok(Some(items.iter().collect())),
             Some(Node::Text(text)) if text.is_empty() => Ok(Some(Vec::new())),
+            Some(Node::Object(object)) if let Some(items) = object.numbered() => Ok(Some(items)),
+            Some(one) if is_one(one) => Ok(Some(vec![one])),
             Some(other) => Err(self.refuse(key, Problem::Expected { what: "a list", found: other.found() })),
         }
     }
@@ -246,37 +307,52 @@ impl<'n, 'a> Fields<'n, 'a> {
     ///
     /// # Errors
     /// It is no list, has too many items, or one of them is no short text.
-    pub fn keys(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
-        self.texts(key, things, limit, MAX_KEY_CHARS)
+    pub fn names(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
+        self.texts(key, things, limit, MAX_KEY_CHARS, |text| text)
     }
 
-    /// A list of 64-bit integers; empty texts are no items.
+    /// A list of ids, without what nobody sees around them; empty ones are no items.
+    ///
+    /// # Errors
+    /// See [`Fields::names`].
+    pub fn ids(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
+        self.texts(key, things, limit, MAX_KEY_CHARS, id)
+    }
+
+    /// A list of integers, each of which `convert` takes; empty texts are no items.
     ///
     /// # Errors
     /// It is no list, has too many items, or one of them is no such integer.
-    pub fn integers(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<i64>>, Rejection> {
-        let Some(texts) = self.keys(key, things, limit)? else { return Ok(None) };
+    pub fn integers(
+        &self,
+        key: &str,
+        (things, limit): (&'static str, usize),
+        what: &'static str,
+        convert: fn(&str) -> Option<i64>,
+    ) -> Result<Option<Vec<i64>>, Rejection> {
+        let Some(texts) = self.ids(key, things, limit)? else { return Ok(None) };
         let list = Trail::Field(&self.trail, key);
         let integer = |(index, text): (usize, &Cow<'_, str>)| {
-            let wrong =
-                || Rejection::new(Trail::Item(&list, index).place(), Problem::expected("a 64-bit integer", text));
-            scalars::integer(text).ok_or_else(wrong)
+            let wrong = || Rejection::new(Trail::Item(&list, index).place(), Problem::expected(what, text));
+            convert(text).ok_or_else(wrong)
         };
         texts.iter().enumerate().map(integer).collect::<Result<_, _>>().map(Some)
     }
 
-    /// A list of texts of at most so many characters; empty ones are no items.
+    /// A list of texts of at most so many characters, each as `trim` leaves it; empty ones are no items. A lone text in its place
+    /// is the list of it alone.
     ///
     /// # Errors
-    /// See [`Fields::keys`].
+    /// See [`Fields::names`].
     pub fn texts(
         &self,
         key: &str,
         things: &'static str,
         limit: usize,
         max_chars: usize,
+        trim: fn(Cow<'a, str>) -> Cow<'a, str>,
     ) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
-        let Some(items) = self.list(key)? else { return Ok(None) };
+        let Some(items) = self.items(key, |node| matches!(node, Node::Text(_)))? else { return Ok(None) };
         let mut texts = Vec::with_capacity(items.len().min(limit));
         let mut sent = 0;
         let mut wrong = None;
@@ -286,15 +362,17 @@ impl<'n, 'a> Fields<'n, 'a> {
                 Node::Text(text) if text.is_empty() => continue,
                 // An element that declares an empty list in a list of texts.
                 Node::List(items) if self.format == Format::Xml && items.is_empty() => continue,
-                Node::Text(Text::Good(text)) => match too_long(text, max_chars) {
-                    None => {
-                        if sent < limit {
-                            texts.push(text.clone());
-                        }
-                        None
+                Node::Text(Text::Good(text)) => {
+                    let text = trim(text.clone());
+                    let problem = too_long(&text, max_chars);
+                    if text.is_empty() {
+                        continue;
                     }
-                    problem => problem,
-                },
+                    if problem.is_none() && sent < limit {
+                        texts.push(text);
+                    }
+                    problem
+                }
                 Node::Text(Text::Bad(shown)) => Some(Problem::Character(shown.to_string())),
                 other => Some(Problem::Expected { what: "a text", found: other.found() }),
             };
@@ -331,7 +409,7 @@ impl<'n, 'a> Fields<'n, 'a> {
         let fields = Fields::of(self.format, node, Trail::Field(&self.trail, key))?;
         for (name, node) in fields.free() {
             let name = match name {
-                Text::Good(name) => name.clone(),
+                Text::Good(name) => id(name.clone()),
                 Text::Bad(shown) => return Err(fields.refuse(shown, Problem::Character(shown.to_string()))),
             };
             match sent_value(self.format, node) {
@@ -357,6 +435,15 @@ fn sent_value<'a>(format: Format, node: &Node<'a>) -> Option<SentValue<'a>> {
         Node::List(items) if format == Format::Xml && items.is_empty() => SentValue::Clear,
         other => SentValue::Other(other.found()),
     })
+}
+
+/// An id or a word without what nobody sees around it.
+fn id(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(scalars::id(text)),
+        Cow::Owned(text) if scalars::id(&text).len() < text.len() => Cow::Owned(scalars::id(&text).to_owned()),
+        owned @ Cow::Owned(_) => owned,
+    }
 }
 
 /// The value, if one was sent.

@@ -1,5 +1,7 @@
 //! The two formats, and how a request names them (contract, section 1).
 
+use crate::domain::scalars::{self, trimmed};
+
 /// A format of requests and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -13,7 +15,7 @@ impl Format {
     /// The format that a `format` field names.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        match name {
+        match scalars::id(name) {
             "json" => Some(Format::Json),
             "xml" => Some(Format::Xml),
             _ => None,
@@ -29,13 +31,12 @@ impl Format {
         }
     }
 
-    /// The format of a body without a `Content-Type`, by its first byte that is not blank.
+    /// The format of a body without a `Content-Type`, by its first character that is not blank.
     #[must_use]
-    pub fn sniffed(body: &[u8]) -> Option<Self> {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        match body.iter().find(|b| !b.is_ascii_whitespace())? {
-            b'{' | b'[' => Some(Format::Json),
-            b'<' => Some(Format::Xml),
+    pub fn sniffed(body: &str) -> Option<Self> {
+        match trimmed(body).chars().next()? {
+            '{' | '[' => Some(Format::Json),
+            '<' => Some(Format::Xml),
             _ => None,
         }
     }

@@ -18,13 +18,13 @@ pub(super) fn list<'d, 'a>(
 ) -> Result<Option<&'d FieldSpans<'a>>, Rejection> {
     let Some(field) = document.field(name) else { return Ok(None) };
     if document.format == Format::Xml {
-        let lone_empty = field.total == 1 && matches!(document.read(field.whole, 1), Ok(Node::List(_)));
+        let lone_empty = field.total == 1 && matches!(document.read_whole(field, 1), Ok(Node::List(_) | Node::Nothing));
         return Ok((!lone_empty).then_some(field));
     }
     if field.is_list {
         return Ok(Some(field));
     }
-    let found = match document.read(field.whole, 1) {
+    let found = match document.read_whole(field, 1) {
         Ok(Node::Nothing) => return Ok(None),
         Ok(Node::Text(text)) if text.is_empty() => return Ok(None),
         Ok(node) => node.found(),
@@ -44,7 +44,7 @@ pub(super) fn items<T>(
     let root = Trail::Field(&Trail::Root, name);
     let decode = |(index, item): (usize, &Sent<'_>)| {
         let trail = Trail::Item(&root, index);
-        let node = readable(document.read(item.text, max_values), trail, max_values)?;
+        let node = readable(document.read(item, max_values), trail, max_values)?;
         decode(Fields::of(document.format, &node, trail)?)
     };
     field.items.iter().enumerate().map(decode).collect()
@@ -70,7 +70,7 @@ pub(super) fn readable<'a>(
 pub(super) fn decoded<'a, T>(
     format: Format,
     index: usize,
-    item: &'a str,
+    item: &Sent<'a>,
     limits: &Limits,
     decode: impl FnOnce(&Fields<'_, 'a>) -> Result<T, Rejection>,
 ) -> (Cow<'a, str>, Result<T, Rejection>) {
@@ -94,7 +94,7 @@ pub(super) fn decoded_node<'a, T>(
         Ok(fields) => fields,
         Err(rejection) => return (Cow::Borrowed(""), Err(rejection)),
     };
-    let external_id = fields.required_key("external_id").unwrap_or_default();
+    let external_id = fields.required_id("external_id").unwrap_or_default();
     (external_id, stray.map_or_else(|| decode(&fields), Err))
 }
 

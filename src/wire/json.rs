@@ -6,10 +6,13 @@
 //! what it takes and refuses with `serde_json`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use super::document::{FieldSpans, Malformed, Wanted};
-use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
+use super::document::{FieldSpans, MIN_SECRET_BYTES, Malformed, Wanted};
+use super::node::{Entry, Node, Object, ShownText, Text, Unreadable, list_place};
 use crate::domain::batch::Sent;
+use crate::domain::place::{Step, clip};
+use crate::domain::scalars;
 
 /// Splits a document into its root's fields.
 pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Vec<FieldSpans<'a>>, Malformed> {
@@ -29,16 +32,21 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
         let start = reader.at;
         let Some(wanted) = wanted.iter().find(|wanted| key.is(wanted.name)) else { return reader.skip(1) };
         let mut field = FieldSpans::new(wanted.name);
-        if reader.peek() == Some(b'[') {
-            field.is_list = true;
-            reader.items(2, |reader| {
-                let start = reader.at;
-                let external_id = reader.skip_keyed(2, wanted.key)?;
-                field.add(Sent { text: &text[start..reader.at], external_id }, wanted.max_items);
-                Ok(())
-            })?;
-        } else {
-            reader.skip(1)?;
+        match reader.peek() {
+            Some(b'[') => {
+                field.is_list = true;
+                reader.items(2, |reader| {
+                    let item = reader.item(wanted.key)?;
+                    field.add(item, wanted.max_items);
+                    Ok(())
+                })?;
+            }
+            // Some write a list as an object.
+            Some(b'{') if wanted.max_items > 0 => {
+                field.is_list = true;
+                reader.object_as_list(&mut field, wanted)?;
+            }
+            _ => reader.skip(1)?,
         }
         field.whole = &text[start..reader.at];
         fields.retain(|earlier| earlier.name != wanted.name);
@@ -150,15 +158,48 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The failure at this place; the text that stands there is not shown: it may be a secret.
+    /// The failure at this place. Of the text that stands there a word is shown, if it is too short for a secret.
     fn expected(&self, what: &str) -> Malformed {
-        let found = match self.text[self.at..].chars().next() {
+        let rest = &self.text[self.at..];
+        let is_word = |c: &char| c.is_ascii_graphic() && !matches!(c, ',' | ':' | '"' | '[' | ']' | '{' | '}');
+        let word = &rest[..rest.chars().take_while(is_word).count()];
+        let found = match rest.chars().next() {
             None => "the end of the document".to_owned(),
             Some('"') => "a double quote".to_owned(),
+            Some(_) if (1..MIN_SECRET_BYTES).contains(&word.len()) => format!("\"{word}\""),
             Some(c @ (' '..='~')) => format!("\"{c}\""),
             Some(c) => format!("\"{}\"", c.escape_unicode()),
         };
         Malformed::new(self.at, format!("expected {what}, found {found}"))
+    }
+
+    /// An item of a list at the root.
+    fn item(&mut self, key: Option<&str>) -> Result<Sent<'a>, Malformed> {
+        let start = self.at;
+        let external_id = self.skip_keyed(2, key)?.map(scalars::id);
+        Ok(Sent { text: &self.text[start..self.at], external_id, nil_prefix: "" })
+    }
+
+    /// Reads an object where a list is due: its values, if its keys are their places; else it is the only item.
+    fn object_as_list(&mut self, field: &mut FieldSpans<'a>, wanted: &Wanted) -> Result<(), Malformed> {
+        let start = self.at;
+        let mut values = Some(BTreeMap::new());
+        self.members(2, |reader, key| {
+            let place = if let Text::Good(key) = key.text() { list_place(&key) } else { None };
+            let (Some(values), Some(place)) = (&mut values, place) else {
+                values = None;
+                return reader.skip(2);
+            };
+            values.insert(place, reader.item(wanted.key)?);
+            Ok(())
+        })?;
+        if let Some(values) = values {
+            values.into_values().for_each(|item| field.add(item, wanted.max_items));
+        } else {
+            self.at = start;
+            field.add(self.item(wanted.key)?, wanted.max_items);
+        }
+        Ok(())
     }
 
     fn take(&mut self, byte: u8, what: &str) -> Result<(), Malformed> {
@@ -188,7 +229,7 @@ impl<'a> Reader<'a> {
             self.blank();
             self.take(b':', "\":\"")?;
             self.blank();
-            each(self, key)?;
+            each(self, key).map_err(|fault| fault.inside(Step::Field(clip(key.text().shown()).to_owned())))?;
             if self.close(b'}', "\",\" or \"}\"")? {
                 return Ok(());
             }
@@ -206,12 +247,13 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(());
         }
-        loop {
-            each(self)?;
+        for index in 0.. {
+            each(self).map_err(|fault| fault.inside(Step::Item(index)))?;
             if self.close(b']', "\",\" or \"]\"")? {
                 return Ok(());
             }
         }
+        unreachable!("a list ends")
     }
 
     fn open(&mut self, depth: usize) -> Result<(), Malformed> {
@@ -366,8 +408,10 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits(),
-            _ if self.at > start => return Err(self.expected("a digit")),
-            _ => return Err(self.expected("a value")),
+            _ => {
+                self.at = start;
+                return Err(self.expected("a value"));
+            }
         }
         if self.peek() == Some(b'.') {
             self.at += 1;

@@ -120,7 +120,6 @@ fn add_data(object: &mut Object<'static>, fields: &[(&'static str, Kind)], mut d
             Datum::Text(text) => Value::Text(text.into()),
             Datum::Amount(amount) => money(amount, style),
             Datum::Count(count) => Value::Int(count.into()),
-            Datum::Time(time) => Value::Text(time_text(time).into()),
             Datum::Flag(flag) => Value::Bool(flag),
             Datum::Texts(all) => texts(all),
             Datum::Integers(all) => Value::Ints(all),

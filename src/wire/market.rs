@@ -31,7 +31,8 @@ pub fn wanted(limits: &Limits) -> Vec<Wanted> {
         "skip_triggers",
     ];
     let lists = ["ids", "external_ids"].map(|name| list(name, limits.max_orders));
-    scalars.map(|name| list(name, 0)).into_iter().chain(lists).collect()
+    let others = OTHER_PAGING.map(|(name, _)| name);
+    scalars.into_iter().chain(others).map(|name| list(name, 0)).chain(lists).collect()
 }
 
 /// A breach of the number of ids, which answers 413.
@@ -52,14 +53,35 @@ fn with_root<T>(
 }
 
 fn text(fields: &Fields<'_, '_>, key: &str) -> Result<Option<String>, Rejection> {
-    Ok(set(fields.key(key)?).map(Cow::into_owned))
+    Ok(set(fields.id(key)?).map(Cow::into_owned))
+}
+
+const EXPECTED_ID: &str = "a whole number from 0";
+
+fn internal_id(text: &str) -> Option<i64> {
+    scalars::integer(text).filter(|id| *id >= 0)
 }
 
 fn id(fields: &Fields<'_, '_>, key: &str) -> Result<Option<i64>, Rejection> {
-    let Some(text) = text(fields, key)?.filter(|text| !scalars::trimmed(text).is_empty()) else { return Ok(None) };
-    let id = scalars::integer(&text).filter(|id| *id >= 0);
-    id.map(Some).ok_or_else(|| fields.refuse(key, Problem::expected("an integer from 0", &text)))
+    let Some(text) = text(fields, key)? else { return Ok(None) };
+    internal_id(&text).map(Some).ok_or_else(|| fields.refuse(key, Problem::expected(EXPECTED_ID, &text)))
 }
+
+/// Fields by which other lists are paged, and what says it here.
+const OTHER_PAGING: [(&str, &str); 11] = [
+    ("page", FROM_ID),
+    ("page_number", FROM_ID),
+    ("page_token", FROM_ID),
+    ("next_from_id", FROM_ID),
+    ("offset", FROM_ID),
+    ("skip", FROM_ID),
+    ("start", FROM_ID),
+    ("cursor", FROM_ID),
+    ("per_page", "limit"),
+    ("page_size", "limit"),
+    ("count", "limit"),
+];
+const FROM_ID: &str = "from_id, which takes the next_from_id of the page before";
 
 /// What a list is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,17 +100,21 @@ pub struct Page {
 /// The first field that is wrong; so do the functions below.
 pub fn page(document: &Document<'_>, limits: &Limits, kind: char) -> Result<Page, Rejection> {
     with_root(document, limits, |fields| {
+        let other = OTHER_PAGING.into_iter().find(|(name, _)| fields.node(name).is_some());
+        if let Some((name, ours)) = other {
+            return Err(fields.refuse(name, Problem::Unsupported { instead: ours }));
+        }
         let after = match text(&fields, "from_id")? {
             None => 0,
             Some(from_id) => after(&from_id, kind)
                 .ok_or_else(|| fields.refuse("from_id", Problem::expected("a next_from_id of this list", &from_id)))?,
         };
         let (default, max) = PAGE;
-        let limit = match text(&fields, "limit")?.filter(|text| !scalars::trimmed(text).is_empty()) {
+        let limit = match text(&fields, "limit")? {
             None => default,
             Some(limit) => scalars::integer(&limit)
                 .filter(|limit| (1..=max).contains(limit))
-                .ok_or_else(|| fields.refuse("limit", Problem::expected("an integer from 1 to 1000", &limit)))?,
+                .ok_or_else(|| fields.refuse("limit", Problem::expected("a whole number from 1 to 1000", &limit)))?,
         };
         Ok(Page { after, limit, endpoint: text(&fields, "endpoint")? })
     })
@@ -149,7 +175,7 @@ pub struct LineStatusUpdate {
 /// See [`page`].
 pub fn line_status_update(document: &Document<'_>, limits: &Limits) -> Result<LineStatusUpdate, Rejection> {
     with_root(document, limits, |fields| {
-        let required = |key| fields.required_key(key).map(Cow::into_owned);
+        let required = |key| fields.required_id(key).map(Cow::into_owned);
         Ok(LineStatusUpdate {
             order: required("order_external_id")?,
             line: required("order_line_external_id")?,
@@ -174,15 +200,10 @@ pub struct Deletion {
 /// See [`page`]; there is no id.
 pub fn deletion(document: &Document<'_>, limits: &Limits) -> Result<Deletion, Rejection> {
     with_root(document, limits, |fields| {
-        let texts = |key| Ok(fields.keys(key, "ids", limits.max_orders)?.unwrap_or_default());
-        let id = |(index, text): (usize, Cow<'_, str>)| {
-            let list = Trail::Field(&Trail::Root, "ids");
-            let wrong =
-                || Rejection::new(Trail::Item(&list, index).place(), Problem::expected("an integer from 0", &text));
-            scalars::integer(&text).filter(|id| *id >= 0).ok_or_else(wrong)
-        };
-        let ids = texts("ids")?.into_iter().enumerate().map(id).collect::<Result<Vec<_>, _>>()?;
-        let external_ids: Vec<_> = texts("external_ids")?.into_iter().map(Cow::into_owned).collect();
+        let bound = ("ids", limits.max_orders);
+        let ids = fields.integers("ids", bound, EXPECTED_ID, internal_id)?.unwrap_or_default();
+        let external_ids = fields.ids("external_ids", "ids", limits.max_orders)?.unwrap_or_default();
+        let external_ids: Vec<_> = external_ids.into_iter().map(Cow::into_owned).collect();
         if ids.is_empty() && external_ids.is_empty() {
             return Err(fields.refuse("external_ids", Problem::RequiredOr("ids")));
         }

@@ -1,9 +1,11 @@
 //! A small tree of one item of a request, the same for both formats; it borrows from the body.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::format::Format;
+use crate::domain::batch::Sent;
 use crate::domain::is_storable;
 use crate::domain::rejection::Found;
 
@@ -19,7 +21,7 @@ pub enum Text<'a> {
 /// A value of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node<'a> {
-    /// JSON's null; XML has none.
+    /// JSON's null; in XML an element that is `nil`.
     Nothing,
     /// A scalar; in XML an element without elements in it.
     Text(Text<'a>),
@@ -47,6 +49,25 @@ pub struct Entry<'a> {
     pub free_key: Option<Box<Text<'a>>>,
     /// Its value.
     pub node: Node<'a>,
+}
+
+/// The place in a list that a key stands for: a whole number as it is counted.
+pub(super) fn list_place(key: &str) -> Option<u64> {
+    key.parse().ok().filter(|place: &u64| place.to_string() == key)
+}
+
+impl<'a> Object<'a> {
+    /// The values in the order of their keys, if all of these are whole numbers: so PHP writes a list with holes. An object
+    /// without fields is the empty list.
+    #[must_use]
+    pub fn numbered(&self) -> Option<Vec<&Node<'a>>> {
+        let mut values = BTreeMap::new();
+        for entry in &self.entries {
+            let Text::Good(key) = &entry.key else { return None };
+            values.insert(list_place(key)?, &entry.node);
+        }
+        Some(values.into_values().collect())
+    }
 }
 
 impl<'a> Text<'a> {
@@ -143,9 +164,9 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// More values than that.
-pub fn read(format: Format, item: &str, max_values: usize) -> Result<Node<'_>, Unreadable> {
+pub fn read<'a>(format: Format, item: &Sent<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
     match format {
-        Format::Json => super::json::node(item, max_values),
+        Format::Json => super::json::node(item.text, max_values),
         Format::Xml => super::xml::node(item, max_values),
     }
 }

@@ -10,7 +10,7 @@ use super::items::{decoded, items, list, refuse_minor};
 use super::node::{Node, Text};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, OnError, Sent};
-use crate::domain::custom_fields::{EntityType, SentDefinition, ValueType};
+use crate::domain::custom_fields::{EXPECTED_INT, EntityType, SentDefinition, ValueType};
 use crate::domain::line_statuses::{LINE_STATUS_TYPES, SentLineStatus};
 use crate::domain::matching::{self, Customer, IdentityKind as Kind, Key};
 use crate::domain::orders::{Line, LinesMode, Order};
@@ -20,10 +20,10 @@ use crate::domain::{MAX_KEY_CHARS, Patch, scalars};
 
 /// The fields of the root that the call reads.
 #[must_use]
-pub fn wanted(limits: &Limits) -> [Wanted; 9] {
+pub fn wanted(limits: &Limits) -> Vec<Wanted> {
     let list = |name, max_items| Wanted { name, max_items, key: None };
     let scalar = |name| list(name, 0);
-    [
+    let read = [
         scalar("token"),
         scalar("format"),
         list("custom_fields", limits.max_definitions),
@@ -33,8 +33,12 @@ pub fn wanted(limits: &Limits) -> [Wanted; 9] {
         scalar("on_error"),
         scalar("dry_run"),
         scalar("detail"),
-    ]
+    ];
+    read.into_iter().chain(IN_PLACE_OF_DATA.map(scalar)).collect()
 }
+
+/// Where some clients send what has to stand in `data`.
+pub(super) const IN_PLACE_OF_DATA: [&str; 3] = ["result", "orders", "products"];
 
 /// The orders of a request, as slices of its document.
 ///
@@ -44,8 +48,14 @@ pub fn orders<'d, 'a>(document: &'d Document<'a>) -> Result<&'d [Sent<'a>], Reje
     let refuse = |problem| Rejection::new(Place::default().field("data"), problem);
     match list(document, "data")? {
         Some(field) if field.total > 0 => Ok(&field.items),
-        _ => Err(refuse(Problem::Required)),
+        _ => Err(refuse(missing_data(document))),
     }
+}
+
+/// What is wrong where there is no `data`.
+pub(super) fn missing_data(document: &Document<'_>) -> Problem {
+    let found = IN_PLACE_OF_DATA.into_iter().find(|name| document.field(name).is_some());
+    found.map_or(Problem::Required, Problem::RequiredNot)
 }
 
 /// A breach of the number of orders, definitions or line statuses, which answers 413.
@@ -85,7 +95,7 @@ fn with_root_field<T>(
     name: &'static str,
     read: impl FnOnce(Fields<'_, '_>) -> Result<T, Rejection>,
 ) -> Result<T, Rejection> {
-    let node = match document.field(name).map(|field| document.read(field.whole, 2)) {
+    let node = match document.field(name).map(|field| document.read_whole(field, 2)) {
         None => Node::Nothing,
         Some(Ok(node)) => node,
         Some(Err(_)) => Node::Object(super::node::Object { entries: Vec::new(), stray: None }),
@@ -109,12 +119,12 @@ fn root_word<T: Copy>(
 }
 
 fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
-    let external_id = fields.required_key("external_id")?.into_owned();
+    let external_id = fields.external_id("a definition")?.into_owned();
     let entity_types = EntityType::ALL.map(|entity| (entity.as_str(), entity));
     let entity_type = fields.required_word("entity_type", "product, sku, order or line_order", &entity_types)?;
     let value_types = ValueType::ALL.map(|kind| (kind.as_str(), kind));
     let value_type = fields.required_word("value_type", "unicode, int, float, bool, enum or date", &value_types)?;
-    let name = set(fields.key("name")?).map(Cow::into_owned);
+    let name = set(fields.name("name")?).map(Cow::into_owned);
     let required = fields.flag("required")?;
     let labels_node = fields.node("enum_values");
     let mut labels = match labels_node {
@@ -130,7 +140,7 @@ fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
         _ => match fields.long_text("default_value")? {
             Patch::Keep => Patch::Keep,
             Patch::Clear => Patch::Clear,
-            Patch::Set(text) if value_type != ValueType::Unicode && scalars::trimmed(&text).is_empty() => Patch::Clear,
+            Patch::Set(text) if value_type.is_empty(&text) => Patch::Clear,
             Patch::Set(text) => Patch::Set(text.into_owned()),
         },
     };
@@ -159,7 +169,7 @@ fn enum_value(label: &Text<'_>, node: &Node<'_>, trail: Trail<'_>) -> Result<(St
     let refuse = |problem| Rejection::new(Trail::Field(&trail, label.shown()).place(), problem);
     let label = match label {
         Text::Bad(shown) => return Err(refuse(Problem::Character(shown.to_string()))),
-        Text::Good(label) => label.to_string(),
+        Text::Good(label) => scalars::id(label).to_owned(),
     };
     let chars = label.chars().count();
     if chars == 0 {
@@ -169,16 +179,16 @@ fn enum_value(label: &Text<'_>, node: &Node<'_>, trail: Trail<'_>) -> Result<(St
         return Err(refuse(Problem::TooLong { limit: MAX_KEY_CHARS, sent: chars }));
     }
     let number = if let Node::Text(text) = node { scalars::integer(text.shown()) } else { None };
-    let number = number.ok_or_else(|| refuse(Problem::Expected { what: "a 64-bit integer", found: node.found() }))?;
+    let number = number.ok_or_else(|| refuse(Problem::Expected { what: EXPECTED_INT, found: node.found() }))?;
     Ok((label, number))
 }
 
 fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
-    let external_id = fields.required_key("external_id")?.into_owned();
+    let external_id = fields.external_id("a line status")?.into_owned();
     if crate::domain::line_statuses::BUILT_IN_LINE_STATUSES.contains(&external_id.as_str()) {
         return Err(fields.refuse("external_id", Problem::expected("an id that is not built in", &external_id)));
     }
-    let name = set(fields.key("name")?).map(Cow::into_owned);
+    let name = set(fields.name("name")?).map(Cow::into_owned);
     let types = LINE_STATUS_TYPES.map(|kind| (kind, kind));
     let kind = fields.required_word("type", "delivered, canceled, refunded or in_process", &types)?;
     Ok(SentLineStatus { external_id, name, kind })
@@ -186,34 +196,34 @@ fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
 
 /// Decodes one order of a JSON document, of that place in it.
 #[must_use]
-pub fn json_order<'a>(index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+pub fn json_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
     order(Format::Json, index, item, limits)
 }
 
 /// Decodes one order of an XML document, of that place in it.
 #[must_use]
-pub fn xml_order<'a>(index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+pub fn xml_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
     order(Format::Xml, index, item, limits)
 }
 
-fn order<'a>(format: Format, index: usize, item: &'a str, limits: &Limits) -> Decoded<'a> {
+fn order<'a>(format: Format, index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
     let (external_id, order) = decoded(format, index, item, limits, |fields| order_fields(fields, limits));
     Decoded { external_id, order }
 }
 
 pub(super) fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
     refuse_minor(fields)?;
-    let external_id = fields.required_key("external_id")?;
-    let customer = customer(fields)?;
-    let endpoint = fields.required_key("endpoint")?;
-    let status = fields.required_key("status")?;
+    let external_id = fields.external_id("an order")?;
+    let (customer, warning) = customer(fields)?;
+    let endpoint = fields.required_id("endpoint")?;
+    let status = fields.required_id("status")?;
     let total_price = fields.required_amount("total_price")?;
     let currency = currency(fields)?;
     let delivery_cost = fields.amount("delivery_cost")?;
     let create_time = fields.time("create_time")?;
     let update_time = fields.time("update_time")?;
-    let tags = fields.keys("tags", "tags", limits.max_tags)?;
-    let region = fields.key("region")?;
+    let tags = fields.names("tags", "tags", limits.max_tags)?;
+    let region = fields.id("region")?;
     let custom_fields = fields.custom_values("custom_fields", limits.max_custom_values)?;
     let modes = [("replace", LinesMode::Replace), ("merge", LinesMode::Merge)];
     let lines_mode = fields.word("lines_mode", "replace or merge", &modes)?.unwrap_or_default();
@@ -235,11 +245,12 @@ pub(super) fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Resu
         region,
         custom_fields,
         skip_triggers,
+        warning,
     })
 }
 
 fn currency<'a>(fields: &Fields<'_, 'a>) -> Result<Cow<'a, str>, Rejection> {
-    let sent = fields.required_key("currency")?;
+    let sent = fields.required_id("currency")?;
     if !scalars::is_currency(&sent) {
         return Err(fields.refuse("currency", Problem::expected("three letters", &sent)));
     }
@@ -281,9 +292,9 @@ fn lines<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Vec<Line<'a>>, 
 }
 
 fn line<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Line<'a>, Rejection> {
-    let external_id = fields.required_key("external_id")?;
-    let product = set(fields.key("product")?);
-    let sku = set(fields.key("sku")?);
+    let external_id = fields.external_id("a line")?;
+    let product = set(fields.id("product")?);
+    let sku = set(fields.id("sku")?);
     if product.is_none() && sku.is_none() {
         return Err(fields.refuse("product", Problem::RequiredOr("sku")));
     }
@@ -291,7 +302,7 @@ fn line<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Line<'a>, Reject
         external_id,
         product,
         sku,
-        status: set(fields.key("status")?),
+        status: set(fields.id("status")?),
         base_price_per_item: fields.amount("base_price_per_item")?,
         min_price_per_item: fields.amount("min_price_per_item")?,
         final_price_per_item: fields.amount("final_price_per_item")?,
@@ -333,20 +344,20 @@ const MATCHING: [(&str, Matching); 11] = [
 pub(super) const KEY_FIELDS: [&str; 7] =
     ["email", "phone", "profile_id", "provider", "subscription_id", "field_name", "field_value"];
 
-fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Customer<'a>, Rejection> {
+/// A customer; and why one of two keys was left out.
+type Told<'a> = (Customer<'a>, Option<Box<Rejection>>);
+
+fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Told<'a>, Rejection> {
     let what = "one of email, email_profile, email_sub, phone, phone_sub, profile_id, push_sub, custom, custom_sub, email_phone, email_phone_sub";
     let mode = fields.word("matching", what, &MATCHING)?;
     if mode.is_none()
         && let Some(key) = listed_profile(fields)?
     {
-        return Ok(vec![key]);
+        return Ok((vec![key], None));
     }
-    let two = |emails, phones| {
-        let keys: Vec<Key<'a>> = [email(fields, emails)?, phone(fields, phones)?].into_iter().flatten().collect();
-        if keys.is_empty() { Err(fields.refuse("email", Problem::RequiredOr("phone"))) } else { Ok(keys) }
-    };
     let one = |field, key: Option<Key<'a>>| match key {
-        Some(key) => Ok(vec![key]),
+        Some(key) => Ok((vec![key], None)),
+        None if mode.is_none() => Err(fields.refuse(field, Problem::RequiredOr(OTHER_WAYS))),
         None => Err(fields.refuse(field, Problem::Required)),
     };
     match mode.unwrap_or(Matching::Email) {
@@ -359,9 +370,30 @@ fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Customer<'a>, Rejection> {
         Matching::PushSub => named(fields, &[Kind::PushSub], "provider", &["subscription_id"]),
         Matching::Custom => named(fields, &[Kind::Custom], "field_name", &["field_value"]),
         Matching::CustomSub => named(fields, &[Kind::CustomSub], "field_name", &["field_value"]),
-        Matching::EmailPhone => two(&[Kind::EmailProfile, Kind::EmailSub], &[Kind::PhoneProfile, Kind::PhoneSub]),
-        Matching::EmailPhoneSub => two(&[Kind::EmailSub], &[Kind::PhoneSub]),
+        Matching::EmailPhone => {
+            two(fields, &[Kind::EmailProfile, Kind::EmailSub], &[Kind::PhoneProfile, Kind::PhoneSub])
+        }
+        Matching::EmailPhoneSub => two(fields, &[Kind::EmailSub], &[Kind::PhoneSub]),
     }
+}
+
+/// How a customer can be told without an e-mail address.
+const OTHER_WAYS: &str = "matching phone, profile_id, push_sub, custom or email_phone and its key fields";
+
+/// An e-mail address and a phone number, or one of them: one that cannot be used is left out if the other one is good.
+fn two<'a>(fields: &Fields<'_, 'a>, emails: &'static [Kind], phones: &'static [Kind]) -> Result<Told<'a>, Rejection> {
+    let keys = match (email(fields, emails), phone(fields, phones)) {
+        (Ok(email), Ok(phone)) => ([email, phone], None),
+        (Ok(Some(email)), Err(left_out)) => ([Some(email), None], Some(left_out)),
+        (Err(left_out), Ok(Some(phone))) => ([None, Some(phone)], Some(left_out)),
+        (Err(wrong), _) | (_, Err(wrong)) => return Err(wrong),
+    };
+    let (keys, left_out) = keys;
+    let keys: Vec<Key<'a>> = keys.into_iter().flatten().collect();
+    if keys.is_empty() {
+        return Err(fields.refuse("email", Problem::RequiredOr("phone")));
+    }
+    Ok((keys, left_out.map(Box::new)))
 }
 
 /// `profile: {"profile_id": …}`, as an order is listed, where no key field says something else.
@@ -384,7 +416,7 @@ fn email<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<K
 }
 
 fn phone<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
-    folded(fields, &["phone"], "a phone number", matching::fold_phone, kinds)
+    folded(fields, &["phone"], "a phone number of 7 to 15 digits", matching::fold_phone, kinds)
 }
 
 fn profile_id<'a>(fields: &Fields<'_, 'a>, path: &'static [&'static str]) -> Result<Option<Key<'a>>, Rejection> {
@@ -400,7 +432,7 @@ fn folded<'a>(
     kinds: &'static [Kind],
 ) -> Result<Option<Key<'a>>, Rejection> {
     let field = path[path.len() - 1];
-    let Some(sent) = set(fields.key(field)?).filter(|sent| !scalars::trimmed(sent).is_empty()) else { return Ok(None) };
+    let Some(sent) = set(fields.id(field)?) else { return Ok(None) };
     let Some(value) = fold(&sent) else { return Err(fields.refuse(field, Problem::expected(what, &sent))) };
     // Folding may lengthen a text.
     if value.chars().count() > MAX_KEY_CHARS {
@@ -415,8 +447,8 @@ fn named<'a>(
     kinds: &'static [Kind],
     name: &str,
     path: &'static [&'static str],
-) -> Result<Customer<'a>, Rejection> {
-    let name = fields.required_key(name)?;
-    let value = fields.required_key(path[0])?;
-    Ok(vec![Key { field: path, kinds, name, value }])
+) -> Result<Told<'a>, Rejection> {
+    let name = fields.required_id(name)?;
+    let value = fields.required_id(path[0])?;
+    Ok((vec![Key { field: path, kinds, name, value }], None))
 }

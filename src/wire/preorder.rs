@@ -7,10 +7,10 @@ use super::fields::{Fields, set};
 use super::items::{decoded_node, readable};
 use super::listed::{add, money};
 use super::node::{Entry, Node, Object as Tree, Text};
-use super::orders_import::{KEY_FIELDS, order_fields};
+use super::orders_import::{IN_PLACE_OF_DATA, KEY_FIELDS, missing_data, order_fields};
 use crate::config::{Limits, ListMoney};
 use crate::domain::Patch;
-use crate::domain::batch::Decoded;
+use crate::domain::batch::{Decoded, Head};
 use crate::domain::orders::{Line, Order};
 use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};
@@ -21,15 +21,16 @@ const ROOT: [&str; 3] = ["external_id", "matching", "profile"];
 /// The fields of the root that the calls read.
 #[must_use]
 pub fn wanted() -> Vec<Wanted> {
-    let names = ["token", "format", "data", "skip_triggers"].into_iter().chain(ROOT).chain(KEY_FIELDS);
+    let own = ["token", "format", "data", "skip_triggers", "dry_run"];
+    let names = own.into_iter().chain(ROOT).chain(KEY_FIELDS).chain(IN_PLACE_OF_DATA);
     names.map(|name| Wanted { name, max_items: 0, key: None }).collect()
 }
 
-/// Decodes the order; and whether its events are skipped.
+/// Decodes the order; and what to do with it.
 ///
 /// # Errors
 /// The first field that is wrong, as far as it stands outside of the order.
-pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a>, bool), Rejection> {
+pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a>, Head), Rejection> {
     let max_values = limits.max_values();
     let root = readable(document.root(max_values), Trail::Root, max_values)?;
     let Node::Object(Tree { entries, .. }) = root else { unreachable!("a root is an object") };
@@ -38,9 +39,10 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
     let (mut of_root, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_root);
     let others = Node::Object(Tree { entries: others, stray: None });
     let others = Fields::of(document.format, &others, Trail::Root)?;
-    let skip_triggers = others.flag("skip_triggers")?.unwrap_or_default();
+    let flag = |name| Ok(others.flag(name)?.unwrap_or_default());
+    let head = Head { skip_triggers: flag("skip_triggers")?, dry_run: flag("dry_run")?, ..Head::default() };
     let stray = match others.node("data") {
-        None => return Err(others.refuse("data", Problem::Required)),
+        None => return Err(others.refuse("data", missing_data(document))),
         // What stands at the root counts, whatever `data` says.
         Some(Node::Object(data)) => {
             let inner = data.entries.iter().filter(|entry| !is_root(entry)).cloned();
@@ -52,7 +54,7 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
     };
     let node = Node::Object(Tree { entries: of_root, stray });
     let (external_id, order) = decoded_node(document.format, &node, place, |fields| priced(fields, limits));
-    Ok((Decoded { external_id, order: order.map_err(at_its_place) }, skip_triggers))
+    Ok((Decoded { external_id, order: order.map_err(at_its_place) }, head))
 }
 
 /// The order, which no discount makes cheaper.

@@ -8,8 +8,10 @@ use std::collections::HashSet;
 
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::document::{FieldSpans, Malformed, Wanted};
+use super::document::{FieldSpans, MIN_SECRET_BYTES, Malformed, Wanted};
 use crate::domain::batch::Sent;
+use crate::domain::place::Step;
+use crate::domain::scalars;
 use crate::domain::scalars::trimmed;
 
 use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
@@ -19,8 +21,11 @@ fn is_blank(text: &str) -> bool {
     trimmed(text).is_empty()
 }
 
+/// A document's elements below its root, and the prefix by which it calls the namespace of `nil`.
+type Split<'a> = (Vec<FieldSpans<'a>>, &'a str);
+
 /// Splits a document into its root's elements.
-pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Vec<FieldSpans<'a>>, Malformed> {
+pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Split<'a>, Malformed> {
     let mut splitter = Splitter {
         text,
         wanted,
@@ -30,36 +35,14 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
         open: None,
         key_start: None,
         key: None,
+        nil_prefix: "",
         fields: Vec::new(),
     };
-    let mut events = Events::of(text);
-    loop {
-        let at = events.position();
-        match events.read()? {
-            Event::Eof => break,
-            event => {
-                splitter.event(at, events.position(), &event)?;
-                if splitter.depth > 1
-                    && let Event::Start(_) = event
-                {
-                    let start = events.position();
-                    if let Some(content) = events.plain_content() {
-                        splitter.end(start + content.len(), events.position());
-                    }
-                }
-            }
-        }
-    }
-    if splitter.depth > 0 {
-        return Err(Malformed::new(text.len(), "expected a closing tag, found the end of the document"));
-    }
-    if !splitter.root_seen {
-        return Err(Malformed::new(text.len(), "expected the root element, found the end of the document"));
-    }
-    Ok(splitter.fields)
+    splitter.run().map_err(|fault| splitter.in_item(fault))?;
+    Ok((splitter.fields, splitter.nil_prefix))
 }
 
-const NO_ENTITY: &str = "expected one of the five predefined entities or a character reference after \"&\"";
+const NO_ENTITY: &str = "expected one of the five predefined entities or a character reference";
 
 struct Splitter<'a, 'w> {
     text: &'a str,
@@ -73,10 +56,45 @@ struct Splitter<'a, 'w> {
     key_start: Option<usize>,
     /// That text.
     key: Option<&'a str>,
+    /// The prefix that the root binds to the namespace of `nil`.
+    nil_prefix: &'a str,
     fields: Vec<FieldSpans<'a>>,
 }
 
 impl Splitter<'_, '_> {
+    fn run(&mut self) -> Result<(), Malformed> {
+        let mut events = Events::of(self.text);
+        loop {
+            let at = events.position();
+            let event = events.read()?;
+            if event == Event::Eof {
+                break;
+            }
+            self.event(at, events.position(), &event)?;
+            if self.depth > 1
+                && let Event::Start(_) = event
+            {
+                let start = events.position();
+                if let Some(content) = events.plain_content() {
+                    self.end(start + content.len(), events.position());
+                }
+            }
+        }
+        let missing = if self.depth > 0 { "a closing tag" } else { "the root element" };
+        if self.depth > 0 || !self.root_seen {
+            let what = format!("expected {missing}, found the end of the document");
+            return Err(Malformed::new(self.text.len(), what));
+        }
+        Ok(())
+    }
+
+    /// A fault, in the item of a list that was being read.
+    fn in_item(&self, fault: Malformed) -> Malformed {
+        let Some((wanted, _)) = self.open.filter(|(wanted, _)| wanted.max_items > 0) else { return fault };
+        let before = self.fields.iter().find(|field| field.name == wanted.name).map_or(0, |field| field.total);
+        fault.inside(Step::Item(before)).inside(Step::Field(wanted.name.to_owned()))
+    }
+
     fn event(&mut self, at: usize, end: usize, event: &Event<'_>) -> Result<(), Malformed> {
         match event {
             Event::Start(start) => self.start(at, end, start),
@@ -91,6 +109,9 @@ impl Splitter<'_, '_> {
             Event::CData(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
             Event::CData(text) => self.text(at, text),
             Event::GeneralRef(reference) => match reference_code(reference) {
+                None if reference.len() < MIN_SECRET_BYTES => {
+                    Err(Malformed::new(at, format!("{NO_ENTITY}, found \"&{};\"", &**reference)))
+                }
                 None => Err(Malformed::new(at, NO_ENTITY)),
                 Some(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
                 // A blank may be written as a reference.
@@ -123,6 +144,10 @@ impl Splitter<'_, '_> {
                 return Err(Malformed::new(at, "expected the root element \"xml\""));
             }
             self.root_seen = true;
+            let prefix = bindings(start).filter(|(_, is_instance)| *is_instance).last().map(|(prefix, _)| prefix);
+            let tag = &self.text[at..end];
+            // The prefix is a part of the tag.
+            self.nil_prefix = prefix.and_then(|prefix| Some(&tag[tag.find(&*prefix)?..][..prefix.len()])).unwrap_or("");
         }
         self.depth += 1;
         if self.depth > self.max_depth {
@@ -147,7 +172,7 @@ impl Splitter<'_, '_> {
         {
             // A CR is read as a line feed.
             let is_plain = |text: &&str| !text.contains(['&', '<', '\r']);
-            self.key = self.text.get(start..at).filter(is_plain);
+            self.key = self.text.get(start..at).map(scalars::id).filter(is_plain);
         }
         if self.depth != 1 {
             return;
@@ -159,7 +184,8 @@ impl Splitter<'_, '_> {
         });
         self.fields[index].whole = &self.text[start..end];
         let external_id = self.key.take();
-        self.fields[index].add(Sent { text: &self.text[start..end], external_id }, wanted.max_items);
+        let item = Sent { text: &self.text[start..end], external_id, nil_prefix: self.nil_prefix };
+        self.fields[index].add(item, wanted.max_items);
     }
 
     /// Text outside the root or between the root's elements has to be blank.
@@ -189,10 +215,6 @@ fn check_declaration(at: usize, declaration: &BytesDecl<'_>) -> Result<(), Malfo
         match attribute.key.as_ref() {
             "version" if !value.starts_with("1.") => {
                 return Err(Malformed::new(at, "expected version 1.0 in the XML declaration"));
-            }
-            "encoding" if !value.eq_ignore_ascii_case("utf-8") && !value.eq_ignore_ascii_case("utf8") => {
-                let refused = Malformed::new(at, "expected the encoding UTF-8 in the XML declaration");
-                return Err(Malformed { charset: true, ..refused });
             }
             "standalone" if value != "yes" && value != "no" => return Err(malformed("")),
             _ => {}
@@ -293,10 +315,24 @@ fn is_name(name: &str) -> bool {
     name.chars().next().is_some_and(start) && name.chars().all(inner)
 }
 
+/// The namespace of `nil`, by which .NET and JAXB write that there is no value.
+const INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
+
+/// The prefixes that an element binds, and whether to the namespace of `nil`.
+fn bindings(start: &BytesStart<'_>) -> impl Iterator<Item = (String, bool)> {
+    let mut attributes = start.attributes();
+    attributes.with_checks(false);
+    attributes.flatten().filter_map(|attribute| {
+        let prefix = attribute.key.as_ref().strip_prefix("xmlns:")?;
+        Some((prefix.to_owned(), attribute.value == INSTANCE))
+    })
+}
+
 /// Reads one element as a tree.
-pub(super) fn node(item: &str, max_values: usize) -> Result<Node<'_>, Unreadable> {
+pub(super) fn node<'a>(item: &Sent<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
+    let bound = if item.nil_prefix.is_empty() { Vec::new() } else { vec![(item.nil_prefix.to_owned(), true)] };
     // The document was checked as a whole when it was split.
-    let mut reader = TreeReader { item, events: Events::of(item), left: max_values };
+    let mut reader = TreeReader { item: item.text, events: Events::of(item.text), left: max_values, bound };
     match reader.events.read() {
         Ok(Event::Start(start)) => reader.element(&start),
         _ => Err(Unreadable::Malformed),
@@ -307,11 +343,34 @@ struct TreeReader<'a> {
     item: &'a str,
     events: Events<'a>,
     left: usize,
+    /// The prefixes that are bound here, and whether to the namespace of `nil`.
+    bound: Vec<(String, bool)>,
 }
 
 impl<'a> TreeReader<'a> {
-    /// Reads what stands in an element, up to its end. The depth was checked when the document was split.
+    /// Reads an element, up to its end. The depth was checked when the document was split.
     fn element(&mut self, start: &BytesStart<'_>) -> Result<Node<'a>, Unreadable> {
+        if start.attributes_raw().is_empty() {
+            return self.content(start);
+        }
+        let outside = self.bound.len();
+        self.bound.extend(bindings(start));
+        let is_nil = self.is_nil(start);
+        let node = self.content(start)?;
+        self.bound.truncate(outside);
+        Ok(if is_nil { Node::Nothing } else { node })
+    }
+
+    fn is_nil(&self, start: &BytesStart<'_>) -> bool {
+        start.attributes().with_checks(false).flatten().any(|attribute| {
+            let Some(prefix) = attribute.key.as_ref().strip_suffix(":nil") else { return false };
+            let bound = self.bound.iter().rev().find(|(bound, _)| bound == prefix);
+            bound.is_some_and(|(_, is_instance)| *is_instance) && matches!(trimmed(&attribute.value), "true" | "1")
+        })
+    }
+
+    /// Reads what stands in an element.
+    fn content(&mut self, start: &BytesStart<'_>) -> Result<Node<'a>, Unreadable> {
         self.left = self.left.checked_sub(1).ok_or(Unreadable::TooManyValues)?;
         if let Some(text) = self.events.plain_content() {
             return Ok(scalar(start, Text::checked(Cow::Borrowed(text))));
@@ -466,27 +525,61 @@ mod tests {
         }
         for text in [
             "<xml/>",
+            "<?xml version='1.0' encoding='utf-16'?><xml/>",
             "<?xml version='1.0' encoding='UTF-8'?>\n<!-- a --><xml a='1' b='&lt;'> <data/>&#32;<![CDATA[ ]]></xml> <?a b?>",
             "<xml><data>&#0;&#xd800;</data></xml>",
         ] {
             assert_eq!(split_error(text), None, "{text}");
         }
-        assert!(split_error("<?xml version='1.0' encoding='latin1'?><xml/>").is_some_and(|error| error.charset));
+    }
+
+    fn read(item: &str, max_values: usize) -> Result<Node<'_>, Unreadable> {
+        node(&Sent::of(item), max_values)
+    }
+
+    #[test]
+    fn nil_is_nothing_where_its_prefix_says_so() {
+        let of = |root: &str, item: &str| {
+            let text = format!("<xml {root}><data>{item}</data></xml>");
+            let wanted = [Wanted { name: "data", max_items: 9, key: None }];
+            let (fields, _) = split(&text, &wanted, 64).expect("well-formed");
+            let Ok(Node::Object(object)) = node(&fields[0].items[0], 9) else { panic!("expected an object") };
+            object.entries[0].node == Node::Nothing
+        };
+        let instance = format!("xmlns:i='{INSTANCE}'");
+        for (root, item) in [
+            (instance.as_str(), "<a i:nil='true'/>"),
+            (&instance, "<a i:nil=' 1 '>x</a>"),
+            (&instance, "<a i:nil='true'><b/></a>"),
+            ("", &format!("<a {instance} i:nil='true'/>")),
+            ("xmlns:i='b'", &format!("<a {instance} i:nil='true'/>")),
+        ] {
+            assert!(of(root, item), "{root} {item}");
+        }
+        for (root, item) in [
+            ("", "<a i:nil='true'/>"),
+            (&*instance, "<a nil='true'/>"),
+            (&instance, "<a i:nil='false'/>"),
+            (&instance, "<a j:nil='true'/>"),
+            (&instance, "<a xmlns:i='b' i:nil='true'/>"),
+        ] {
+            assert!(!of(root, item), "{root} {item}");
+        }
     }
 
     #[test]
     fn texts_are_put_together() {
-        let Ok(Node::Text(text)) = node("<a>x&amp;<![CDATA[<&>]]><!-- c -->&#13;\r\ny</a>", 9) else {
+        let Ok(Node::Text(text)) = read("<a>x&amp;<![CDATA[<&>]]><!-- c -->&#13;\r\ny</a>", 9) else {
             panic!("expected a text")
         };
         assert_eq!(text, Text::Good("x&<&>\r\ny".into()));
-        let Ok(Node::Text(text)) = node("<a>x&#1;</a>", 9) else { panic!("expected a text") };
+        let Ok(Node::Text(text)) = read("<a>x&#1;</a>", 9) else { panic!("expected a text") };
         assert_eq!(text, Text::Bad("x\\u{1}".into()));
     }
 
     #[test]
     fn free_keys_come_from_the_attribute() {
-        let Ok(Node::Object(object)) = node("<c><field external_id='1 &quot;2'>v</field><p:q/></c>", 9) else {
+        let Ok(Node::Object(object)) = read("<c><field external_id='1 &quot;2'>v</field><p:q/></c>", 9) else {
             panic!("expected an object")
         };
         assert_eq!(object.entries.len(), 1);

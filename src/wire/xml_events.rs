@@ -6,7 +6,7 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
-use super::document::Malformed;
+use super::document::{MIN_SECRET_BYTES, Malformed};
 
 /// Reads a document event by event. An empty element is a start and an end.
 pub(super) struct Events<'a> {
@@ -93,8 +93,9 @@ impl<'a> Events<'a> {
     fn closing_tag(&mut self) -> Result<Option<Event<'a>>, Malformed> {
         let rest = &self.text[self.at + 2..];
         let Some(len) = rest.bytes().position(|b| b == b'>') else { return Ok(None) };
-        if self.open.last() != Some(&rest[..len].trim_end_matches(BLANKS)) {
-            return Err(Malformed::new(self.at, WRONG_END));
+        let name = rest[..len].trim_end_matches(BLANKS);
+        if self.open.last() != Some(&name) {
+            return Err(Malformed::new(self.at, wrong_end(self.open.last().copied(), name)));
         }
         self.at += 2 + len + 1;
         Ok(Some(self.end()))
@@ -123,6 +124,15 @@ impl<'a> Events<'a> {
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 const WRONG_END: &str = "expected the closing tag of the open element, found another one";
 pub(super) const NO_DOCTYPE: &str = "expected no DOCTYPE";
+
+/// The failure of a closing tag of another name than the element that is open.
+fn wrong_end(open: Option<&str>, found: &str) -> String {
+    match open {
+        None => "expected no closing tag, since no element is open".to_owned(),
+        Some(open) if open.len().max(found.len()) >= MIN_SECRET_BYTES => WRONG_END.to_owned(),
+        Some(open) => format!("expected \"</{open}>\", found \"</{found}>\""),
+    }
+}
 
 /// What a reader's failure means; never the text that it stands at, which may be a secret.
 fn fault(error: &quick_xml::Error) -> &'static str {

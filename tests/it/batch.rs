@@ -54,18 +54,27 @@ fn spoil(request: &mut Tree) -> [(usize, &'static str); 10] {
     data.item(9_999).set("custom_fields", Tree::Object(vec![("color".to_owned(), text("red"))]));
     [
         (5, "data[5].external_id: required"),
-        (1_000, "data[1000].endpoint: unknown touchpoint \"nowhere\""),
-        (2_000, "data[2000].status: unknown order status \"lost\""),
+        (1_000, "data[1000].endpoint: unknown touchpoint \"nowhere\"; expected one of other, shop, website"),
+        (
+            2_000,
+            "data[2000].status: unknown order status \"lost\"; expected one of new, delivered, paid, canceled, part_refunded, packed",
+        ),
         (
             3_000,
-            "data[3000].total_price: expected a decimal like 12.50, from 0, with at most 18 digits before and 6 after the point, found \"1e400\"",
+            "data[3000].total_price: expected a decimal like 12.50, with at most 18 digits before the point, found \"1e400\"",
         ),
-        (4_000, "data[4000].currency: unknown currency \"JPY\""),
-        (5_000, "data[5000].create_time: expected a time like 2022-01-02T15:04:05Z, found \"10000-01-01\""),
+        (4_000, "data[4000].currency: unknown currency \"JPY\"; expected one of EUR, RUB, USD"),
+        (
+            5_000,
+            "data[5000].create_time: expected a time like 2022-01-02T15:04:05Z, 2022-01-02 15:04 or 2022-01-02, found \"10000-01-01\"",
+        ),
         (6_000, "data[6000].email: expected an e-mail address, found \"nobody\""),
-        (7_000, "data[7000].lines[1].status: unknown line status \"packed\""),
+        (
+            7_000,
+            "data[7000].lines[1].status: unknown line status \"packed\"; expected one of new, processing, delivering, delivered, canceled, refunded",
+        ),
         (8_000, "data[8000].lines[2].external_id: line \"line_0\" is there twice"),
-        (9_999, "data[9999].custom_fields.color: unknown custom field \"color\""),
+        (9_999, "data[9999].custom_fields.color: unknown custom field \"color\"; the account has none"),
     ]
 }
 

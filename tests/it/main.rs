@@ -6,6 +6,7 @@
 mod admin;
 mod batch;
 mod cases;
+mod charsets;
 mod contention;
 mod delivery;
 mod differential;

@@ -146,7 +146,7 @@ async fn what_an_answer_depends_on_is_looked_at_again_when_it_changes() {
         (
             "insert into custom_fields (account_id, entity_type, external_id, value_type, name, required)
             select id, 'line_order', 'color', 'int', 'color', false from accounts",
-            "expected a 64-bit integer",
+            "expected a whole number of 64 bits",
         ),
         ("update custom_fields set value_type = 'unicode' where external_id = 'color'", "unchanged"),
         ("delete from touchpoints where external_id = 'website'", "unknown touchpoint"),

@@ -25,7 +25,7 @@ fn line(random: &mut Random) -> Tree {
 /// The ways of matching with good keys.
 fn customer(random: &mut Random, fields: &mut Vec<(String, Tree)>) {
     let emails = &["a@x.com", "B@X.com ", "c@x.com", "d@x.com", "nobody"];
-    let phones = &["+7 999", "8-800", "1", "x"];
+    let phones = &["+7 999 555", "8-800-5550", "12345678", "+7 (___) ___", "x"];
     let mode = random.pick(&[
         "",
         "email",
