@@ -37,24 +37,28 @@ pub enum Refused {
     Random(#[from] getrandom::Error),
 }
 
-/// An id or a name that can be stored and looked up.
+/// An id or a name that can be stored and looked up, without what nobody sees around it.
 ///
 /// # Errors
 /// It is too short or too long, or holds control characters.
-pub fn key<'k>(what: &str, text: &'k str) -> Result<&'k str, Refused> {
+pub fn key<'k>(field: &str, text: &'k str) -> Result<&'k str, Refused> {
+    let text = scalars::id(text);
     let chars = text.chars().count();
     if !(1..=MAX_KEY_CHARS).contains(&chars) {
-        return Err(Refused::Wrong(format!("{what}: expected 1 to {MAX_KEY_CHARS} characters, found {chars}")));
+        return Err(Refused::Wrong(format!("{field}: expected 1 to {MAX_KEY_CHARS} characters, found {chars}")));
     }
     if text.chars().any(char::is_control) {
-        return Err(Refused::Wrong(format!("{what}: expected no control characters, found {text:?}")));
+        return Err(Refused::Wrong(format!("{field}: expected no control characters, found {text:?}")));
     }
     Ok(text)
 }
 
-fn made(what: &str, id: &str, is_new: bool) -> Result<(), Refused> {
-    if is_new { Ok(()) } else { Err(Refused::Taken(format!("{what}: {id:?} is there already"))) }
+fn made(field: &str, thing: &str, id: &str, is_new: bool) -> Result<(), Refused> {
+    if is_new { Ok(()) } else { Err(Refused::Taken(format!("{field}: {thing} {id:?} is there already"))) }
 }
+
+/// The field by which most things are named.
+const EXTERNAL_ID: &str = "external_id";
 
 /// Rows with their columns' names.
 #[derive(Debug)]
@@ -81,8 +85,8 @@ pub async fn create_channel(
     external_id: &str,
     database: &str,
 ) -> Result<(), Refused> {
-    let (id, database) = (key("channel", external_id)?, key("database", database)?);
-    made("channel", id, accounts::create_channel(conn, account_id, id, database).await?)
+    let (id, database) = (key(EXTERNAL_ID, external_id)?, key("database", database)?);
+    made(EXTERNAL_ID, "channel", id, accounts::create_channel(conn, account_id, id, database).await?)
 }
 
 /// The channels.
@@ -103,11 +107,12 @@ pub async fn create_touchpoint(
     external_id: &str,
     channel: &str,
 ) -> Result<(), Refused> {
-    match accounts::create_touchpoint(conn, account_id, key("touchpoint", external_id)?, channel).await? {
+    let (external_id, channel) = (key(EXTERNAL_ID, external_id)?, scalars::id(channel));
+    match accounts::create_touchpoint(conn, account_id, external_id, channel).await? {
         NewTouchpoint::NoChannel => {
             Err(Refused::Missing(format!("channel: expected one that exists, found {channel:?}")))
         }
-        new => made("touchpoint", external_id, new == NewTouchpoint::Created),
+        new => made(EXTERNAL_ID, "touchpoint", external_id, new == NewTouchpoint::Created),
     }
 }
 
@@ -128,13 +133,14 @@ pub async fn create_currencies(
     account_id: i64,
     codes: &[String],
 ) -> Result<Vec<String>, Refused> {
-    if let Some(code) = codes.iter().find(|code| !scalars::is_currency(code)) {
-        return Err(Refused::Wrong(format!("currency: expected three letters, found {code:?}")));
+    let codes: Vec<_> = codes.iter().map(|code| scalars::id(code).to_ascii_uppercase()).collect();
+    if let Some((place, code)) = codes.iter().enumerate().find(|(_, code)| !scalars::is_currency(code)) {
+        return Err(Refused::Wrong(format!("codes[{place}]: expected three letters, found {code:?}")));
     }
-    let codes: Vec<_> = codes.iter().map(|code| code.to_ascii_uppercase()).collect();
     let mut transaction = conn.begin().await.map_err(store::Error::from)?;
-    for code in &codes {
-        made("currency", code, accounts::create_currency(&mut transaction, account_id, code).await?)?;
+    for (place, code) in codes.iter().enumerate() {
+        let is_new = accounts::create_currency(&mut transaction, account_id, code).await?;
+        made(&format!("codes[{place}]"), "currency", code, is_new)?;
     }
     transaction.commit().await.map_err(store::Error::from)?;
     Ok(codes)
@@ -159,8 +165,8 @@ pub async fn create_region(
     external_id: &str,
     name: Option<&str>,
 ) -> Result<(), Refused> {
-    let (id, name) = (key("region", external_id)?, key("name", name.unwrap_or(external_id))?);
-    made("region", id, accounts::create_region(conn, account_id, id, name).await?)
+    let (id, name) = (key(EXTERNAL_ID, external_id)?, key("name", name.unwrap_or(external_id))?);
+    made(EXTERNAL_ID, "region", id, accounts::create_region(conn, account_id, id, name).await?)
 }
 
 /// The regions.
@@ -176,9 +182,9 @@ pub async fn regions(conn: &mut PgConnection, account_id: i64) -> Result<Table, 
 /// # Errors
 /// See [`create_channel`].
 pub async fn create_order_status(conn: &mut PgConnection, account_id: i64, external_id: &str) -> Result<(), Refused> {
-    let id = key("order status", external_id)?;
+    let id = key(EXTERNAL_ID, external_id)?;
     let built_in = BUILT_IN_ORDER_STATUSES.contains(&id);
-    made("order status", id, !built_in && accounts::create_order_status(conn, account_id, id).await?)
+    made(EXTERNAL_ID, "order status", id, !built_in && accounts::create_order_status(conn, account_id, id).await?)
 }
 
 /// The order statuses, the built-in ones first.
@@ -212,7 +218,7 @@ pub async fn set_policies(conn: &mut PgConnection, account_id: i64, policies: Po
     let all =
         [("unknown_profile", unknown_profile), ("unknown_product", unknown_product), ("unknown_sku", unknown_sku)];
     if all.iter().all(|(_, policy)| policy.is_none()) {
-        let text = "policies: expected at least one of unknown_profile, unknown_product, unknown_sku, found none";
+        let text = "unknown_profile: required, or unknown_product or unknown_sku";
         return Err(Refused::Wrong(text.to_owned()));
     }
     for (name, policy) in all {
@@ -260,8 +266,8 @@ pub async fn create_token(
     if roles.is_empty() {
         return Err(Refused::Wrong(format!("roles: expected some of {names}, found none")));
     }
-    if let Some(role) = roles.iter().find(|role| !auth::is_role(role)) {
-        return Err(Refused::Wrong(format!("role: expected {names}, found {role:?}")));
+    if let Some((place, role)) = roles.iter().enumerate().find(|(_, role)| !auth::is_role(role)) {
+        return Err(Refused::Wrong(format!("roles[{place}]: expected {names}, found {role:?}")));
     }
     if !name.is_empty() {
         key("name", name)?;
@@ -312,5 +318,5 @@ pub async fn revoke_token(
     if tokens::revoke(conn, account_id, id, now).await? {
         return Ok(());
     }
-    Err(Refused::Missing(format!("token: expected one of the account's that is not revoked, found {id}")))
+    Err(Refused::Missing(format!("id: expected a token of the account's that is not revoked, found {id}")))
 }

@@ -84,12 +84,13 @@ pub(super) async fn find(conn: &mut PgConnection, of: &OfAccount) -> anyhow::Res
 
 /// The account of a name.
 pub(super) async fn find_named(conn: &mut PgConnection, name: &str) -> anyhow::Result<Account> {
-    let found = store::accounts::find(conn, name).await?;
+    let found = store::accounts::find(conn, scalars::id(name)).await?;
     found.with_context(|| format!("account: expected one that exists, found {name:?}; see `ordergate account list`"))
 }
 
 /// Reports something that was made.
 fn made(output: Output, what: &str, id: &str) -> anyhow::Result<()> {
+    let id = scalars::id(id);
     output.done(&format!("{what} {id} is there now"), &json!({"external_id": id}))
 }
 
@@ -101,8 +102,9 @@ fn listed(output: Output, table: &Table) -> anyhow::Result<()> {
 async fn account(conn: &mut PgConnection, output: Output, command: AccountCommand) -> anyhow::Result<()> {
     match command {
         AccountCommand::Create { name } => {
-            let id = store::accounts::create(conn, key("account", &name)?).await?;
-            let Some(id) = id else { bail!("account: {name:?} is there already") };
+            let name = key("name", &name)?;
+            let id = store::accounts::create(conn, name).await?;
+            let Some(id) = id else { bail!("name: account {name:?} is there already") };
             output.done(&format!("account {name} is there now"), &json!({"name": name, "id": id}))?;
         }
         AccountCommand::List => {

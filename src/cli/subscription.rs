@@ -9,12 +9,14 @@ use super::SubscriptionCommand;
 use super::output::Output;
 use super::setup::find;
 use crate::delivery::subscriptions::{self, COLUMNS, Secret, Wanted, row};
+use crate::domain::scalars;
 use crate::store;
 
 pub(super) async fn run(conn: &mut PgConnection, output: Output, command: SubscriptionCommand) -> anyhow::Result<()> {
     match command {
         SubscriptionCommand::Create { of, url, events, touchpoints, description } => {
             let account = find(conn, &of).await?;
+            let [events, touchpoints] = [events, touchpoints].map(trimmed);
             let wanted = Wanted { url: &url, events: &events, touchpoints: &touchpoints, description: &description };
             shown(output, &subscriptions::create(conn, account.id, wanted).await?)
         }
@@ -48,6 +50,11 @@ pub(super) async fn run(conn: &mut PgConnection, output: Output, command: Subscr
             done(output, id, "deleted")
         }
     }
+}
+
+/// The items of a list that was written with commas, and maybe blanks.
+fn trimmed(items: Vec<String>) -> Vec<String> {
+    items.iter().map(|item| scalars::id(item)).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 fn done(output: Output, id: i64, what: &str) -> anyhow::Result<()> {

@@ -171,12 +171,26 @@ pub async fn which(conn: &mut PgConnection, account_id: i64, selection: Selectio
             Some(event_of(id).ok_or_else(wrong)?)
         }
     };
-    let order_id = match (order_id, event) {
-        (None, Some(event)) => ledger::order_of(conn, account_id, event).await?,
-        _ => order_id,
+    let of_event = match event {
+        None => None,
+        Some(event) => ledger::order_of(conn, account_id, event).await?,
     };
+    if let (Some(id), None) = (selection.event, of_event)
+        && !is_delivered(conn, account_id, event).await?
+    {
+        return Err(Refused::Missing(format!("event: expected one that is kept, found {id:?}")));
+    }
+    let order_id = order_id.or(of_event);
     let (from, to) = (from.unwrap_or(OffsetDateTime::UNIX_EPOCH), to.unwrap_or(datetime!(9999-12-31 0:00 UTC)));
     Ok(Which { order_id, event, subscription_id, from, to })
+}
+
+/// True for an event whose pack is no longer kept, but a delivery of it.
+async fn is_delivered(conn: &mut PgConnection, account_id: i64, event: Option<(i64, i32)>) -> store::Result<bool> {
+    let (from, to) = (OffsetDateTime::UNIX_EPOCH, datetime!(9999-12-31 0:00 UTC));
+    let which = Which { order_id: None, event, subscription_id: None, from, to };
+    let kept = ledger::deliveries(conn, account_id, &which, &["waiting", "delivered", "dead"], 1).await?;
+    Ok(!kept.is_empty())
 }
 
 /// Which lines are asked for.
@@ -202,7 +216,9 @@ const SET: i64 = 20;
 /// The pack and the place that an event's id names.
 fn event_of(id: &str) -> Option<(i64, i32)> {
     let (pack_id, place) = id.strip_prefix("evt_")?.split_once('_')?;
-    Some((pack_id.parse().ok()?, place.parse().ok()?))
+    let event = (pack_id.parse().ok()?, place.parse().ok()?);
+    // `+1` and `01` are numbers, too, but no id is spelled so.
+    (event_id(event.0, event.1) == id).then_some(event)
 }
 
 /// What became of one event: a line for each subscription that is to be told.
@@ -212,11 +228,7 @@ fn event_of(id: &str) -> Option<(i64, i32)> {
 pub async fn show(conn: &mut PgConnection, account_id: i64, id: &str) -> Result<Vec<Entry>, Refused> {
     let which = which(conn, account_id, Selection { event: Some(id), ..Selection::default() }).await?;
     let asked = Asked { which, states: Vec::new(), limit: usize::MAX };
-    let entries = list(conn, account_id, &asked).await?;
-    if entries.is_empty() {
-        return Err(Refused::Missing(format!("event: expected one that is kept, found {id:?}")));
-    }
-    Ok(entries)
+    Ok(list(conn, account_id, &asked).await?)
 }
 
 /// Lines of the ledger, newest first.

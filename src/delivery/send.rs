@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::address::{PRIVATE, PublicOnly, is_public};
 use super::broker::{self, Broker, NoUrl};
 use crate::config::Webhooks;
-use crate::domain::scalars::time_text;
+use crate::domain::scalars::{is_invisible, time_text};
 use crate::error::chain;
 use crate::store::deliveries::{Claimed, Target};
 
@@ -39,6 +39,9 @@ pub(super) fn secret() -> Result<String, getrandom::Error> {
 pub(super) fn url_problem(text: &str) -> Option<&'static str> {
     if text == broker::URL {
         return None;
+    }
+    if text.contains(|c: char| c.is_control() || is_invisible(c)) {
+        return Some("expected no blanks and no control characters in it");
     }
     let Ok(url) = Url::parse(text) else { return Some("expected a URL like https://example.com/hook") };
     match url.scheme() {

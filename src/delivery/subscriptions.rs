@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 
 use super::send::{secret, url_problem};
 use crate::accounts::Refused;
+use crate::domain::rejection::{Problem, known};
 use crate::domain::scalars::time_text;
 use crate::domain::{MAX_KEY_CHARS, events};
 use crate::store::accounts;
@@ -77,12 +78,15 @@ async fn check(conn: &mut PgConnection, account_id: i64, wanted: Wanted<'_>) -> 
     if wanted.events.is_empty() {
         return wrong(format!("events: expected * or some of {}, found none", events::ALL.join(", ")));
     }
-    if let Some(kind) = wanted.events.iter().find(|kind| !events::is_subscribable(kind)) {
-        return wrong(format!("events: expected * or some of {}, found {kind:?}", events::ALL.join(", ")));
+    let mut kinds = wanted.events.iter().enumerate();
+    if let Some((place, kind)) = kinds.find(|(_, kind)| !events::is_subscribable(kind)) {
+        return wrong(format!("events[{place}]: expected * or one of {}, found {kind:?}", events::ALL.join(", ")));
     }
-    let known = accounts::list_touchpoints(conn, account_id).await?;
-    if let Some(touchpoint) = wanted.touchpoints.iter().find(|id| known.iter().all(|(known, _)| known != *id)) {
-        return wrong(format!("touchpoints: expected some that exist, found {touchpoint:?}"));
+    let touchpoints = accounts::list_touchpoints(conn, account_id).await?;
+    let is_unknown = |id: &str| touchpoints.iter().all(|(known, _)| known != id);
+    if let Some((place, id)) = wanted.touchpoints.iter().enumerate().find(|(_, id)| is_unknown(id)) {
+        let problem = Problem::unknown_of("touchpoint", id, &known(touchpoints.iter().map(|(id, _)| id.as_str())));
+        return wrong(format!("touchpoints[{place}]: {}", problem.text("")));
     }
     let chars = wanted.description.chars().count();
     if chars > MAX_KEY_CHARS || wanted.description.chars().any(char::is_control) {
@@ -94,7 +98,7 @@ async fn check(conn: &mut PgConnection, account_id: i64, wanted: Wanted<'_>) -> 
 }
 
 fn missing(id: i64) -> Refused {
-    Refused::Missing(format!("subscription: expected one of the account's, found {id}"))
+    Refused::Missing(format!("id: expected a subscription of the account's, found {id}"))
 }
 
 fn found(id: i64, found: bool) -> Result<(), Refused> {

@@ -196,12 +196,12 @@ fn selection(said: &Said) -> Selection<'_> {
 
 fn states(said: &Said) -> Result<Vec<ledger::State>, Refused> {
     let known = ledger::State::ALL;
-    let find = |name: &String| {
+    let find = |(place, name): (usize, &String)| {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        let wrong = || Refused::Wrong(format!("states: expected some of {}, found {name:?}", names.join(", ")));
+        let wrong = || Refused::Wrong(format!("states[{place}]: expected one of {}, found {name:?}", names.join(", ")));
         known.iter().find(|(state, _)| state == name).map(|(_, state)| *state).ok_or_else(wrong)
     };
-    said.states.iter().map(find).collect()
+    said.states.iter().enumerate().map(find).collect()
 }
 
 fn lines(entries: &[Entry]) -> Json {

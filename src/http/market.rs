@@ -28,6 +28,9 @@ use crate::wire::market::{self as schema, NamedOrder};
 use crate::wire::preorder as schema_of_preorder;
 use crate::wire::{format::Format, listed};
 
+/// About how many bytes a page has at most, unless one item alone has more.
+const MAX_PAGE_BYTES: usize = 8 << 20;
+
 /// A call.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
@@ -141,8 +144,8 @@ impl Asked<'_> {
                 return Err(self.refuse(Code::BadRequest, "endpoint", problem));
             }
         }
-        let found =
-            store::lists::orders(&mut conn, account_id, page.after, page.limit, page.endpoint.as_deref()).await?;
+        let bounds = (page.limit, MAX_PAGE_BYTES);
+        let found = store::lists::orders(&mut conn, account_id, page.after, bounds, page.endpoint.as_deref()).await?;
         drop(conn);
         let style = self.app.settings.list_money;
         let orders = found.items.into_iter().map(|order| listed::order(order, style)).collect();
@@ -154,7 +157,8 @@ impl Asked<'_> {
         let page = self.said(|document, limits| schema::page(document, limits, letter))?;
         let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
         let account_id = self.understood.caller.account_id;
-        let found = store::lists::items(&mut conn, account_id, kind, page.after, page.limit).await?;
+        let bounds = (page.limit, MAX_PAGE_BYTES);
+        let found = store::lists::items(&mut conn, account_id, kind, page.after, bounds).await?;
         drop(conn);
         let style = self.app.settings.list_money;
         let items = found.items.into_iter().map(|item| listed::item(item, kind, style)).collect();
@@ -222,7 +226,7 @@ impl Asked<'_> {
     }
 }
 
-/// A page of a list.
+/// A page of a list; whatever stands on it, the next one begins behind it, and one that is empty is the end.
 fn list(kind: char, last: Option<i64>, items: Vec<Object<'static>>) -> Object<'static> {
     let next = last.map(|last| schema::from_id(kind, last)).unwrap_or_default();
     vec![("next_from_id", Value::Text(next.into())), ("result", Value::Objects(items))]

@@ -213,7 +213,8 @@ pub(super) async fn create_stubs(
             *product = product.or(line.product.as_deref());
         }
     }
-    store::catalogue::create_product_stubs(conn, account_id, &products.into_iter().collect::<Vec<_>>(), orders).await?;
+    let products: Vec<&str> = products.into_iter().collect();
+    store::catalogue::create_product_stubs(conn, account_id, &products, orders).await?;
     store::catalogue::create_sku_stubs(conn, account_id, &skus.into_iter().collect::<Vec<_>>(), orders).await
 }
 
@@ -229,6 +230,12 @@ async fn lock<'a>(
 ) -> Result<(), store::Error> {
     let keyed: Vec<_> = changed.iter().filter_map(Group::keyed).collect();
     let inserted = store::orders::insert_or_lock(conn, account_id, &keyed).await?;
+    if !inserted.is_empty() {
+        // One of them may have been made and deleted by others since this was read; from now on none can be.
+        let first_revision = store::references::versions(conn, account_id).await?.first_revision;
+        let new = changed.iter_mut().filter(|group| inserted.contains_key(&*group.key));
+        new.for_each(|group| group.raise(first_revision - rules.first_revision));
+    }
     let mut locked = Vec::new();
     for group in &mut *changed {
         match (inserted.get(&*group.key), &group.stored, &mut group.after) {
@@ -269,8 +276,10 @@ pub(super) async fn write(
     let known: Vec<Keyed<'_, '_>> = same.iter().chain(changed).filter(accepted).filter_map(Group::keyed).collect();
     for group in changed {
         let Some(after) = &group.after else { continue };
-        if let Some(stored) = &group.stored {
+        if group.stored.is_some() || group.raised {
             updated.extend(group.keyed());
+        }
+        if let Some(stored) = &group.stored {
             let stays: HashSet<&str> = after.state.lines.iter().map(|line| &*line.external_id).collect();
             let went = stored.state.lines.iter().map(|line| &*line.external_id).filter(|id| !stays.contains(id));
             gone.extend(went.map(|id| (after.id, id)));

@@ -138,6 +138,9 @@ async fn carefully<'a>(
     let account_id = request.account_id;
     let mut stored = Stored::read(conn, account_id, &checked).await?;
     let mut planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
+    if stored.count_skus(conn, account_id, &planned, imports.limits.max_lines).await? {
+        planned = spent.plan(|| plan(&checked, &stored, setup, &imports.limits));
+    }
     if request.head.on_error == OnError::Abort && (answers.any_failed() || planned.any_failed()) {
         answers.note(planned.outcomes);
         return Ok((answers, true));
@@ -168,6 +171,7 @@ async fn carefully<'a>(
         let forget: Vec<&str> = suspects.iter().map(String::as_str).collect();
         store::items::clear_digests(conn, account_id, &forget).await?;
         write(conn, imports.is_local, request, &mut planned, &stored, looked, &suspects).await?;
+        stored.confirm_skus(conn, account_id, &planned, imports.limits.max_lines).await?;
     }
     renew(conn, request, &planned, &stored, &checked, looked).await?;
     planned.answer(&mut answers, request.head.dry_run);
@@ -249,7 +253,11 @@ async fn write(
         let digest = |id: &str| looked.digest(id).filter(|_| known(id));
         if kind == ItemType::Product {
             let stubs: Vec<&str> = planned.stubs.iter().map(String::as_str).collect();
-            store::catalogue::create_product_stubs(conn, account_id, &stubs, stubs.len()).await?;
+            let created = store::catalogue::create_product_stubs(conn, account_id, &stubs, stubs.len()).await?;
+            if created < stubs.len() {
+                // It may bring SKUs, too: both count against the same bound.
+                return Err(store::Error::TryAgain("another request made the same product first"));
+            }
         }
         let as_new = |(id, state)| NewItem { external_id: id, state, sent_digest: digest(id) };
         let (updates, inserts): (Vec<_>, Vec<_>) = planned

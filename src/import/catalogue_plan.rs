@@ -12,7 +12,7 @@ use super::setup::Setup;
 use crate::config::Limits;
 use crate::domain::catalogue::{Item, ItemState, ItemType, StoredItem};
 use crate::domain::place::Trail;
-use crate::domain::rejection::Rejection;
+use crate::domain::rejection::{Problem, Rejection};
 use crate::store;
 
 /// Products and SKUs as they are stored.
@@ -22,6 +22,8 @@ pub(super) struct Stored {
     skus: HashMap<String, StoredItem>,
     /// Products that were changed by others since they were first read, or whose SKUs were.
     moved: HashSet<String>,
+    /// How many SKUs products have to which some come, once that is looked for.
+    sku_counts: HashMap<String, usize>,
 }
 
 impl Stored {
@@ -50,6 +52,39 @@ impl Stored {
         let skus: BTreeSet<&str> = skus.map(|sku| &*sku.external_id).collect();
         let skus: Vec<&str> = skus.into_iter().collect();
         self.skus = store::items::read(conn, account_id, ItemType::Sku, &skus).await?;
+        Ok(())
+    }
+
+    /// Counts the SKUs of products to which some come, without a lock; true if one of them has too many then.
+    pub(super) async fn count_skus(
+        &mut self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        plan: &Plan,
+        limit: usize,
+    ) -> store::Result<bool> {
+        let products = plan.products_that_gain(self);
+        if products.is_empty() {
+            return Ok(false);
+        }
+        self.sku_counts = store::items::count_skus(conn, account_id, &products).await?;
+        Ok(products.iter().any(|product| plan.skus_of(self, product) > limit))
+    }
+
+    /// Makes sure that no product has too many SKUs now that they are written: others may have brought some at the same time.
+    pub(super) async fn confirm_skus(
+        &self,
+        conn: &mut PgConnection,
+        account_id: i64,
+        plan: &Plan,
+        limit: usize,
+    ) -> store::Result<()> {
+        let products = plan.products_that_gain(self);
+        if !products.is_empty()
+            && store::items::count_skus(conn, account_id, &products).await?.values().any(|count| *count > limit)
+        {
+            return Err(store::Error::TryAgain("another request brought SKUs of the same product"));
+        }
         Ok(())
     }
 
@@ -126,6 +161,8 @@ pub(super) struct Plan {
     numberless: Vec<(usize, String)>,
     /// Products that share a SKU within the request.
     sharing: BTreeSet<String>,
+    /// How many SKUs come to a product, and how many leave it.
+    gains: BTreeMap<String, (usize, usize)>,
 }
 
 impl Plan {
@@ -190,6 +227,29 @@ impl Plan {
         answers.note(self.outcomes);
         for (slot, id, is_new) in self.ids {
             answers.note_id(Some(id).filter(|_| !(dry_run && is_new)), std::iter::once(slot));
+        }
+    }
+
+    /// The products to which SKUs come and that may have others, sorted.
+    fn products_that_gain(&self, stored: &Stored) -> Vec<&str> {
+        let gains = self.gains.iter().filter(|(_, (come, _))| *come > 0).map(|(product, _)| product.as_str());
+        gains.filter(|product| stored.products.contains_key(*product) || self.stubs.contains(*product)).collect()
+    }
+
+    /// How many SKUs a product has afterwards.
+    fn skus_of(&self, stored: &Stored, product: &str) -> usize {
+        let (come, leave) = self.gains.get(product).copied().unwrap_or_default();
+        (stored.sku_counts.get(product).copied().unwrap_or_default() + come).saturating_sub(leave)
+    }
+
+    /// Notes that SKUs come to a product, from the products that they leave.
+    fn move_skus(&mut self, product: &str, from: Vec<Option<String>>) {
+        if from.is_empty() {
+            return;
+        }
+        self.gains.entry(product.to_owned()).or_default().0 += from.len();
+        for left in from.into_iter().flatten() {
+            self.gains.entry(left).or_default().1 += 1;
         }
     }
 
@@ -275,13 +335,34 @@ fn apply(
     let after = merged(item, &checked.values, before, setup, limits, &place)?;
     let is_new = before.is_none();
     let mut changes = before != Some(&after);
+    let product = item.product.as_deref().unwrap_or(&item.external_id);
+    // The products that SKUs leave for this one.
+    let mut from = Vec::new();
+    let mut note = |before: Option<&ItemState>| {
+        let before = before.and_then(|before| before.product.as_ref());
+        if before.is_none_or(|before| before != product) {
+            from.push(before.cloned());
+        }
+    };
+    if item.product.is_some() {
+        note(before);
+    }
     let mut skus = Vec::with_capacity(item.skus.len());
     for (number, (sku, values)) in item.skus.iter().zip(&checked.sku_values).enumerate() {
         let before = plan.before(stored, ItemType::Sku, &sku.external_id);
         let after = merged(sku, values, before, setup, limits, &Trail::Item(&list, number))?;
         changes |= before != Some(&after);
+        note(before);
         skus.push((sku, after));
     }
+    let count = plan.skus_of(stored, product) + from.len();
+    if count > limits.max_lines && !from.is_empty() {
+        let field = if item.product.is_some() { "product_external_id" } else { "sku" };
+        let problem = Problem::TooMany { things: "SKUs of a product", limit: limits.max_lines, sent: Some(count) };
+        return Err(Rejection::new(Trail::Field(&place, field).place(), problem));
+    }
+    let product = product.to_owned();
+    plan.move_skus(&product, from);
     for (sku, after) in skus {
         plan.set(stored, ItemType::Sku, &sku.external_id, after);
     }

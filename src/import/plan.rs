@@ -28,12 +28,21 @@ pub(super) struct Group<'a> {
     pub members: Vec<usize>,
     /// One was refused: that holds only for what was stored before.
     pub refused: bool,
+    /// It has a higher revision than that under which it was inserted.
+    pub raised: bool,
 }
 
 impl<'a> Group<'a> {
     fn new(key: Cow<'a, str>, stored: Option<StoredOrder<'a>>) -> Self {
-        let (after, events, members, refused) = Default::default();
-        Group { key, stored, after, digests: Digests::default(), events, members, refused }
+        let (after, events, members, refused, raised) = Default::default();
+        Group { key, stored, after, digests: Digests::default(), events, members, refused, raised }
+    }
+
+    /// Counts the changes of a new order from a higher revision.
+    pub(super) fn raise(&mut self, by: i64) {
+        self.raised |= by > 0;
+        self.after.iter_mut().for_each(|order| order.revision += by);
+        self.events.iter_mut().for_each(|event| event.revision += by);
     }
 
     /// The order as it is to be stored or, if it reads as before, as it is stored; on its way to the database.

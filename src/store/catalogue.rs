@@ -56,13 +56,19 @@ pub async fn known_skus(
     Ok(known)
 }
 
-/// Makes stubs of the products of so many orders that are not there; `ids` sorted, each once.
+/// Makes stubs of the products of so many orders that are not there; `ids` sorted, each once. Returns how many it made.
 ///
 /// # Errors
 /// See [`known_products`].
-pub async fn create_product_stubs(conn: &mut PgConnection, account_id: i64, ids: &[&str], orders: usize) -> Result<()> {
+pub async fn create_product_stubs(
+    conn: &mut PgConnection,
+    account_id: i64,
+    ids: &[&str],
+    orders: usize,
+) -> Result<usize> {
+    let mut created = 0;
     for ids in sets(ids, orders) {
-        sqlx::query!(
+        let done = sqlx::query!(
             "-- products.create_stubs
             insert into products (account_id, external_id, stub)
             select $1, k.id, true from unnest($2::text[]) with ordinality as k (id, place)
@@ -73,8 +79,9 @@ pub async fn create_product_stubs(conn: &mut PgConnection, account_id: i64, ids:
         )
         .execute(&mut *conn)
         .await?;
+        created += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
     }
-    Ok(())
+    Ok(created)
 }
 
 /// Makes stubs of the SKUs that are not there, each with its product, if there is one; sorted, each id once.

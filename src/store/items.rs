@@ -31,6 +31,11 @@ impl Row {
         Ok((external_id, StoredItem { id, revision, state, product }))
     }
 
+    /// About how many bytes it has when it is listed.
+    pub(super) fn bytes(&self) -> usize {
+        100 + self.external_id.len() + self.content.len()
+    }
+
     pub(super) fn listed(self) -> Result<ListedItem> {
         let Row { id, external_id, name, product, content, .. } = self;
         Ok(ListedItem { id, external_id, state: state(name, product, &content)?, skus: Vec::new() })
@@ -175,6 +180,27 @@ pub async fn lock_and_read(
         gather(rows, &mut items)?;
     }
     Ok(items)
+}
+
+/// How many SKUs some products have, stubs aside; those that have none are left out.
+///
+/// # Errors
+/// The database failed.
+pub async fn count_skus(conn: &mut PgConnection, account_id: i64, products: &[&str]) -> Result<HashMap<String, usize>> {
+    let mut counts = HashMap::new();
+    for products in products.chunks(SET) {
+        let rows = sqlx::query!(
+            "-- skus.count
+            select product as \"product!\", count(*) as \"count!\" from skus
+            where account_id = $1 and product = any($2) and not stub group by product",
+            account_id,
+            products as &[&str],
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        counts.extend(rows.into_iter().map(|row| (row.product, usize::try_from(row.count).unwrap_or(usize::MAX))));
+    }
+    Ok(counts)
 }
 
 /// Those of some products or SKUs that are stored, by external id, and maybe others; without a lock. The keys are sorted.

@@ -194,7 +194,9 @@ impl<'a> Reader<'a> {
             Ok(())
         })?;
         if let Some(values) = values {
-            values.into_values().for_each(|item| field.add(item, wanted.max_items));
+            for item in values.into_values() {
+                field.add(item, wanted.max_items);
+            }
         } else {
             self.at = start;
             field.add(self.item(wanted.key)?, wanted.max_items);

@@ -114,7 +114,7 @@ async fn what_cannot_be_made_is_refused_with_its_reason() {
     let long = "x".repeat(256);
     for (path, body, error, text) in [
         ("channels/create", json!({}), 400, "external_id: required"),
-        ("channels/create", json!({"external_id": "web"}), 409, "channel: \"web\" is there already"),
+        ("channels/create", json!({"external_id": "web"}), 409, "external_id: channel \"web\" is there already"),
         (
             "channels/create",
             json!({"external_id": long}),
@@ -125,7 +125,7 @@ async fn what_cannot_be_made_is_refused_with_its_reason() {
             "channels/create",
             json!({"external_id": "a\nb"}),
             400,
-            "channel: expected no control characters, found \"a\\nb\"",
+            "external_id: expected no control characters, found \"a\\nb\"",
         ),
         ("touchpoints/create", json!({"external_id": "t"}), 400, "channel: required"),
         (
@@ -138,29 +138,29 @@ async fn what_cannot_be_made_is_refused_with_its_reason() {
             "touchpoints/create",
             json!({"external_id": "website", "channel": "web"}),
             409,
-            "touchpoint: \"website\" is there already",
+            "external_id: touchpoint \"website\" is there already",
         ),
         (
             "regions/create",
             json!({"external_id": "region_YnCrJj8Y1"}),
             409,
-            "region: \"region_YnCrJj8Y1\" is there already",
+            "external_id: region \"region_YnCrJj8Y1\" is there already",
         ),
         ("currencies/create", json!({"codes": []}), 400, "codes: required"),
         (
             "currencies/create",
             json!({"codes": ["GBP", "pound"]}),
             400,
-            "currency: expected three letters, found \"pound\"",
+            "codes[1]: expected three letters, found \"POUND\"",
         ),
-        ("currencies/create", json!({"codes": ["GBP", "USD"]}), 409, "currency: \"USD\" is there already"),
-        ("order_statuses/create", json!({"external_id": "paid"}), 409, "order status: \"paid\" is there already"),
+        ("currencies/create", json!({"codes": ["GBP", "USD"]}), 409, "codes[1]: currency \"USD\" is there already"),
         (
-            "policies/set",
-            json!({}),
-            400,
-            "policies: expected at least one of unknown_profile, unknown_product, unknown_sku, found none",
+            "order_statuses/create",
+            json!({"external_id": "paid"}),
+            409,
+            "external_id: order status \"paid\" is there already",
         ),
+        ("policies/set", json!({}), 400, "unknown_profile: required, or unknown_product or unknown_sku"),
         ("policies/set", json!({"unknown_sku": "ask"}), 400, "unknown_sku: expected create or reject, found \"ask\""),
         (
             "tokens/create",
@@ -172,7 +172,7 @@ async fn what_cannot_be_made_is_refused_with_its_reason() {
             "tokens/create",
             json!({"roles": ["root"]}),
             400,
-            "role: expected market, orders:read, orders:write, catalog:read, catalog:write or admin, found \"root\"",
+            "roles[0]: expected market, orders:read, orders:write, catalog:read, catalog:write or admin, found \"root\"",
         ),
         (
             "tokens/create",
@@ -185,13 +185,23 @@ async fn what_cannot_be_made_is_refused_with_its_reason() {
             "tokens/revoke",
             json!({"id": 999}),
             404,
-            "token: expected one of the account's that is not revoked, found 999",
+            "id: expected a token of the account's that is not revoked, found 999",
         ),
     ] {
         let found: Json = serde_json::from_str(&send(&server, path, &body).await.body).expect("JSON");
         assert_eq!(found, json!({"error": error, "error_text": text}), "{path} {body}");
     }
     assert!(!ask(&server, "currencies/list", json!({})).await.to_string().contains("GBP"), "all of them, or none");
+    // What nobody sees around an id is not a part of it.
+    for (path, body, made) in [
+        ("channels/create", json!({"external_id": "\n  tv\t", "database": " main "}), json!({"external_id": "tv"})),
+        ("touchpoints/create", json!({"external_id": "\u{feff}app", "channel": "tv "}), json!({"external_id": "app"})),
+        ("regions/create", json!({"external_id": " north\u{a0}"}), json!({"external_id": "north"})),
+        ("order_statuses/create", json!({"external_id": "lost\r\n"}), json!({"external_id": "lost"})),
+        ("currencies/create", json!({"codes": " gbp "}), json!({"codes": ["GBP"]})),
+    ] {
+        assert_eq!(ask(&server, path, body).await, made, "{path}");
+    }
     for path in ["policies/create", "channels/delete", "nothing/list"] {
         assert_eq!(send(&server, path, &json!({})).await.status, 404, "{path}");
     }

@@ -131,3 +131,41 @@ async fn a_lock_that_is_not_had_in_time_answers_503() {
     crate::support::db::run(conn, "rollback").await;
     assert!(server.import("json", changed).await.body.contains("updated"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_made_and_deleted_meanwhile_goes_on_above_its_last_revision() {
+    let given = ordergate::config::Given { quick_imports: Some(false), ..Default::default() };
+    let server = Arc::new(TestServer::with(given).await);
+    let import = |orders: Vec<crate::support::tree::Tree>| {
+        let server = Arc::clone(&server);
+        async move { server.import("json", call(orders).render("json")).await.body }
+    };
+    let delete = format!(r#"{{"token":"{}","external_id":"b"}}"#, crate::support::server::TOKEN);
+    let delete = async || {
+        let answer = server.market("orders/delete", "json", delete.clone()).await;
+        assert_eq!(answer.body, r#"{"error":0,"error_text":""}"#);
+    };
+    assert_eq!(import(vec![order("a", 1, 1), order("b", 1, 1)]).await.matches("created").count(), 2);
+    delete().await;
+    let blocker = &mut server.db.connect().await;
+    crate::support::db::run(blocker, "begin; select from orders where external_id = 'a' for update").await;
+    // It has read that there is no `b`, and waits for `a`.
+    #[expect(clippy::disallowed_methods, reason = "a client of a test")]
+    let waiting = tokio::spawn(import(vec![order("a", 1, 2), order("b", 1, 0)]));
+    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    while server.db.text(waits).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    for version in 1..4 {
+        let body = import(vec![order("b", 1, version)]).await;
+        assert!(body.contains(if version == 1 { "created" } else { "updated" }), "{body}");
+    }
+    delete().await;
+    crate::support::db::run(blocker, "commit").await;
+    let body = waiting.await.expect("a client");
+    assert_eq!((body.matches("updated").count(), body.matches("created").count()), (1, 1), "{body}");
+    let told = "select string_agg(order_revision::text, ' ' order by pack_id, place) from outbox_events
+        where order_external_id = 'b' and type in ('order.created', 'order.updated', 'order.deleted')";
+    assert_eq!(server.db.text(told).await, "1 2 3 4 5 6 7", "the revisions of its events only rise");
+    assert_eq!(server.db.text("select revision from orders where external_id = 'b'").await, "7");
+}

@@ -155,12 +155,12 @@ async fn subscriptions_are_set_up_by_commands() {
     printed(&db, &format!("subscription delete --account shop {id}"));
     assert_eq!(printed(&db, "subscription list --account shop"), json!([]));
     for (command, why) in [
-        ("show --account shop 99", "expected one of the account's, found 99"),
-        ("rotate --account shop 99", "expected one of the account's, found 99"),
+        ("show --account shop 99", "expected a subscription of the account's, found 99"),
+        ("rotate --account shop 99", "expected a subscription of the account's, found 99"),
         ("create --account shop --events * --url ftp://example.com", "url: expected http or https"),
         ("create --account shop --events * --url https://a:b@example.com", "expected no user and no password"),
         ("create --account shop --events order.lost --url https://example.com", "found \"order.lost\""),
-        ("create --account shop --events * --touchpoints moon --url https://example.com", "found \"moon\""),
+        ("create --account shop --events * --touchpoints moon --url https://example.com", "unknown touchpoint \"moon\""),
     ] {
         let sentence = ordergate(&db, &format!("subscription {command}")).refused();
         assert!(sentence.contains(why), "{command}: {sentence}");

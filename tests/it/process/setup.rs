@@ -103,15 +103,18 @@ async fn a_command_that_fails_names_what_is_wrong() {
         ordergate(&db, command).done();
     }
     for (command, expected) in [
-        ("account create test", r#"account: "test" is there already"#),
-        ("channel create --account test web", r#"channel: "web" is there already"#),
-        ("touchpoint create --account test website --channel web", r#"touchpoint: "website" is there already"#),
-        ("currency create --account test usd", r#"currency: "USD" is there already"#),
-        ("region create --account test north", r#"region: "north" is there already"#),
-        ("order-status create --account test new", r#"order status: "new" is there already"#),
+        ("account create test", r#"name: account "test" is there already"#),
+        ("channel create --account test web", r#"external_id: channel "web" is there already"#),
+        (
+            "touchpoint create --account test website --channel web",
+            r#"external_id: touchpoint "website" is there already"#,
+        ),
+        ("currency create --account test usd", r#"codes[0]: currency "USD" is there already"#),
+        ("region create --account test north", r#"external_id: region "north" is there already"#),
+        ("order-status create --account test new", r#"external_id: order status "new" is there already"#),
         ("channel list --account nobody", r#"account: expected one that exists, found "nobody""#),
         ("token create --account nobody", r#"account: expected one that exists, found "nobody""#),
-        ("token create --account test --role owner", "role: expected market, orders:read,"),
+        ("token create --account test --role owner", "roles[0]: expected market, orders:read,"),
         (
             "token create --account test --expires-at soon",
             r#"expires-at: expected a time like 2030-01-31, found "soon""#,
@@ -121,18 +124,18 @@ async fn a_command_that_fails_names_what_is_wrong() {
             "expires_at: expected a time to come, found 2020-01-31T00:00:00Z",
         ),
         ("--log loud account list", r#"log: expected error, warn, info, debug or trace, found "loud""#),
-        ("token revoke --account test 77", "token: expected one of the account's that is not revoked, found 77"),
-        ("currency create --account test EURO", r#"currency: expected three letters, found "EURO""#),
+        ("token revoke --account test 77", "id: expected a token of the account's that is not revoked, found 77"),
+        ("currency create --account test EURO", r#"codes[0]: expected three letters, found "EURO""#),
         ("touchpoint create --account test app --channel tv", r#"channel: expected one that exists, found "tv""#),
-        ("policy set --account test", "expected at least one of unknown_profile"),
+        ("policy set --account test", "unknown_profile: required, or unknown_product"),
     ] {
         let sentence = ordergate(&db, command).refused();
         assert!(sentence.contains(expected), "{command}: {sentence}");
     }
     let sentence = ordergate(&db, "account create").arg("").refused();
-    assert!(sentence.contains("account: expected 1 to"), "{sentence}");
+    assert!(sentence.contains("name: expected 1 to"), "{sentence}");
     let sentence = ordergate(&db, "account create").arg("a\u{1}b").refused();
-    assert!(sentence.contains(r#"account: expected no control characters, found "a\u{1}b""#), "{sentence}");
+    assert!(sentence.contains(r#"name: expected no control characters, found "a\u{1}b""#), "{sentence}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,1 @@
+insert into order_statuses select id, 'confirmed' from accounts;
