@@ -59,6 +59,11 @@ impl Random {
         }
     }
 
+    /// An id, sometimes with what nobody sees around it.
+    fn padded(&mut self, id: String) -> String {
+        if self.one_in(30) { format!("\n {id}\u{a0}\u{200b}") } else { id }
+    }
+
     /// A field that is there sometimes.
     fn optional(&mut self, fields: &mut Vec<(String, Tree)>, key: &str, good: &[&str]) {
         if self.one_in(3) {
@@ -101,8 +106,16 @@ const ODD: &[&str] = &[
     "new ",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
-const AMOUNTS: &[&str] = &["1", "10.5", "1e3", "0", "123456789012345678.123456", "007", " 2 "];
-const TIMES: &[&str] = &["2022-01-02", "2022-01-02 15:04:05", "2022-01-02T15:04:05.141Z", "2022-01-02T15:04:05+03:00"];
+const AMOUNTS: &[&str] =
+    &["1", "10.5", "1e3", "0", "123456789012345678.123456", "007", " 2 ", "-3.50", "0.30000000000000004"];
+const TIMES: &[&str] = &[
+    "2022-01-02",
+    "2022-01-02 15:04:05",
+    "2022-01-02T15:04:05.141Z",
+    "2022-01-02T15:04:05+03:00",
+    "2022-01-02 15:04 +0300",
+    "0001-01-01T00:00:00",
+];
 const KEYS: &[&str] = &["size", "color", "when", "ok", "kind", "weight", "1 odd & key", "$serde_json::private::Number"];
 const VALUES: &[&str] = &["1", "red", "2022-01-02", "true", "2.50", "-7", "", "L"];
 
@@ -160,9 +173,14 @@ fn with_ids(answer: &str, mut shown: impl FnMut(&str) -> String) -> String {
     out + rest
 }
 
-/// The answer without internal ids.
+/// The answer without internal ids, also where a `next_from_id` holds one.
 pub(crate) fn without_ids(answer: &str) -> String {
-    with_ids(answer, |_| String::new()).replace(",\"id\":", "")
+    let answer = with_ids(answer, |_| String::new()).replace(",\"id\":", "");
+    let Some((before, after)) = answer.split_once("next_from_id") else { return answer };
+    // `":"o12"` or `>o12</`
+    let start = after.find(|c: char| c.is_ascii_digit()).filter(|start| *start <= 4).unwrap_or(0);
+    let rest = after[start..].trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}next_from_id{}{rest}", &after[..start])
 }
 
 /// The internal ids that one server has shown, of each kind of thing.

@@ -15,7 +15,7 @@ fn line(random: &mut Random) -> Tree {
     random.optional(&mut fields, "status", &["new", "delivered", "packed_up", "canceled", "refunded"]);
     random.optional(&mut fields, "base_price_per_item", AMOUNTS);
     random.optional(&mut fields, "final_price_per_item", AMOUNTS);
-    random.optional(&mut fields, "count", &["1", "5", "2147483647", "2147483648"]);
+    random.optional(&mut fields, "count", &["1", "5", "2.0000", "2147483647", "2147483648"]);
     if random.one_in(4) {
         fields.push(("custom_fields".to_owned(), custom_values(random)));
     }
@@ -24,7 +24,7 @@ fn line(random: &mut Random) -> Tree {
 
 /// The ways of matching with good keys.
 fn customer(random: &mut Random, fields: &mut Vec<(String, Tree)>) {
-    let emails = &["a@x.com", "B@X.com ", "c@x.com", "d@x.com", "nobody"];
+    let emails = &["a@x.com", "B@X.com ", "mailto:c@x.com", "d@x.com", "nobody"];
     let phones = &["+7 999 555", "8-800-5550", "12345678", "+7 (___) ___", "x"];
     let mode = random.pick(&[
         "",
@@ -69,7 +69,7 @@ fn order(random: &mut Random) -> Tree {
         return random.value(&["no order", "1"]);
     }
     let mut fields = Vec::new();
-    random.field(&mut fields, "external_id", &["o1", "o2", "o3", "o4", "o5", "o6"]);
+    random.field(&mut fields, "external_id", &["o1", "o2", "o3", "o4", "o5", "o6", " o1", "o2\u{a0}"]);
     customer(random, &mut fields);
     random.field(&mut fields, "endpoint", &["website", "website", "shop", "other"]);
     random.field(&mut fields, "status", &["new", "paid", "packed", "delivered"]);
@@ -121,7 +121,8 @@ fn large_request(random: &mut Random) -> Call {
 }
 
 fn good_order(random: &mut Random, number: usize) -> Tree {
-    let mut order = crate::support::tree::order(format!("{number:07}"), 1 + random.below(3), 1 + random.below(2));
+    let id = random.padded(format!("{number:07}"));
+    let mut order = crate::support::tree::order(id, 1 + random.below(3), 1 + random.below(2));
     let mut some = |key: &str, good: &[&str]| {
         if random.one_in(3) {
             order.set(key, text(random.pick(good)));

@@ -31,6 +31,9 @@ fn priced(random: &mut Random, fields: &mut Vec<(String, Tree)>) {
 fn item(random: &mut Random, ids: &[&str]) -> Vec<(String, Tree)> {
     let mut fields = Vec::new();
     random.field(&mut fields, "external_id", ids);
+    if let Some((_, Tree::Text(id))) = fields.last_mut() {
+        *id = random.padded(std::mem::take(id));
+    }
     random.field(&mut fields, "name", &["Name", "Другое", " N "]);
     priced(random, &mut fields);
     random.optional(&mut fields, "manufacturer_name", &["Acme", ""]);
@@ -150,7 +153,8 @@ fn large_call(random: &mut Random) -> Call {
             return product(random);
         }
         let number = base + place;
-        let mut product = object(vec![("external_id", text(format!("{number:07}"))), ("name", text("P"))]);
+        let id = random.padded(format!("{number:07}"));
+        let mut product = object(vec![("external_id", text(id)), ("name", text("P"))]);
         if random.one_in(3) {
             product.set("price", text(random.pick(AMOUNTS)));
         }

@@ -160,7 +160,10 @@ async fn subscriptions_are_set_up_by_commands() {
         ("create --account shop --events * --url ftp://example.com", "url: expected http or https"),
         ("create --account shop --events * --url https://a:b@example.com", "expected no user and no password"),
         ("create --account shop --events order.lost --url https://example.com", "found \"order.lost\""),
-        ("create --account shop --events * --touchpoints moon --url https://example.com", "unknown touchpoint \"moon\""),
+        (
+            "create --account shop --events * --touchpoints moon --url https://example.com",
+            "unknown touchpoint \"moon\"",
+        ),
     ] {
         let sentence = ordergate(&db, &format!("subscription {command}")).refused();
         assert!(sentence.contains(why), "{command}: {sentence}");
