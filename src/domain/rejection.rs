@@ -46,6 +46,11 @@ pub enum Problem {
         /// The list that the thing is an item of: `lines`.
         list: String,
     },
+    /// What should be elements stands in attributes.
+    Attributes {
+        /// What the fields belong to.
+        thing: &'static str,
+    },
     /// The value is not what the field takes.
     Expected {
         /// What the field takes, with its article.
@@ -133,7 +138,10 @@ impl Problem {
     pub fn code(&self) -> &'static str {
         match self {
             Problem::Required | Problem::RequiredOr(_) | Problem::RequiredNot(_) => "required",
-            Problem::Expected { .. } | Problem::Wrapped { .. } | Problem::Unsupported { .. } => "invalid",
+            Problem::Expected { .. }
+            | Problem::Wrapped { .. }
+            | Problem::Attributes { .. }
+            | Problem::Unsupported { .. } => "invalid",
             Problem::Unknown { .. } => "unknown",
             Problem::TooLong { .. } => "too_long",
             Problem::TooMany { .. } => "too_many",
@@ -168,6 +176,9 @@ impl Problem {
                 "expected the fields of {thing}, found {} around them; in XML repeat <{list}> for each",
                 quote(found)
             ),
+            Problem::Attributes { thing } => {
+                format!("expected the fields of {thing} as elements, found external_id as an attribute")
+            }
             Problem::Unknown { thing, id, known } => {
                 let known = known.as_ref().map(|known| format!("; {known}")).unwrap_or_default();
                 format!("unknown {thing} {}{known}", quote(id))

@@ -160,7 +160,7 @@ impl<'a> Document<'a> {
                 add(&self.whole(field))?;
             }
         }
-        Ok(Node::Object(Object { entries, stray: None }))
+        Ok(Node::Object(Object { entries, ..Object::default() }))
     }
 
     /// Reads an item.

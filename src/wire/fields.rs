@@ -19,6 +19,8 @@ pub struct Fields<'n, 'a> {
     /// The format decides how lists and repeated fields are told.
     format: Format,
     entries: &'n [Entry<'a>],
+    /// Its external id stands in an attribute.
+    has_attributes: bool,
     /// Where the object stands.
     pub trail: Trail<'n>,
 }
@@ -53,14 +55,18 @@ impl<'n, 'a> Fields<'n, 'a> {
         trail: Trail<'n>,
     ) -> Result<(Self, Option<Rejection>), Rejection> {
         let refuse = |problem| Rejection::new(trail.place(), problem);
+        let mut has_attributes = false;
         let (entries, stray): (&[Entry<'a>], _) = match node {
-            Node::Object(object) => (&object.entries, object.stray.as_deref()),
+            Node::Object(object) => {
+                has_attributes = object.has_attributes;
+                (&object.entries, object.stray.as_deref())
+            }
             Node::List(items) if items.is_empty() => (&[], None),
             Node::Text(Text::Good(text)) if scalars::trimmed(text).is_empty() => (&[], None),
             other => return Err(refuse(Problem::Expected { what: "an object", found: other.found() })),
         };
         let stray = stray.map(|text| refuse(Problem::StrayText(clip(text).to_owned())));
-        Ok((Fields { format, entries, trail }, stray))
+        Ok((Fields { format, entries, has_attributes, trail }, stray))
     }
 
     /// A refusal of a field.
@@ -160,6 +166,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     pub fn external_id(&self, thing: &'static str) -> Result<Cow<'a, str>, Rejection> {
         let key = "external_id";
         set(self.id(key)?).ok_or_else(|| match (self.wrapper(), self.trail) {
+            _ if self.has_attributes => Rejection::new(self.trail.place(), Problem::Attributes { thing }),
             (Some(found), Trail::Item(Trail::Field(_, list), _)) => {
                 let (found, list) = (found.to_owned(), (*list).to_owned());
                 Rejection::new(self.trail.place(), Problem::Wrapped { thing, found, list })

@@ -327,7 +327,7 @@ impl<'a> Reader<'a> {
                     entries.push(Entry { key: key.text(), free_key: None, node });
                     Ok(())
                 })?;
-                Ok(Node::Object(Object { entries, stray: None }))
+                Ok(Node::Object(Object { entries, ..Object::default() }))
             }
             Some(b'[') => {
                 let mut items = Vec::new();

@@ -32,12 +32,14 @@ pub enum Node<'a> {
 }
 
 /// The fields of an object, in the order of the document, repeated ones included.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Object<'a> {
     /// The fields.
     pub entries: Vec<Entry<'a>>,
     /// Text between the elements that is not blank.
     pub stray: Option<Box<str>>,
+    /// Its external id stands in an attribute, where it does not count.
+    pub has_attributes: bool,
 }
 
 /// A field of an object.

@@ -98,10 +98,10 @@ fn with_root_field<T>(
     let node = match document.field(name).map(|field| document.read_whole(field, 2)) {
         None => Node::Nothing,
         Some(Ok(node)) => node,
-        Some(Err(_)) => Node::Object(super::node::Object { entries: Vec::new(), stray: None }),
+        Some(Err(_)) => Node::Object(super::node::Object::default()),
     };
     let entry = super::node::Entry { key: Text::Good(Cow::Borrowed(name)), free_key: None, node };
-    let root = Node::Object(super::node::Object { entries: vec![entry], stray: None });
+    let root = Node::Object(super::node::Object { entries: vec![entry], ..Default::default() });
     read(Fields::of(document.format, &root, Trail::Root)?)
 }
 

@@ -37,7 +37,7 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
     let place = Trail::Field(&Trail::Root, "data");
     let is_root = |entry: &Entry<'_>| matches!(&entry.key, Text::Good(key) if ROOT.contains(&&**key) || KEY_FIELDS.contains(&&**key));
     let (mut of_root, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_root);
-    let others = Node::Object(Tree { entries: others, stray: None });
+    let others = Node::Object(Tree { entries: others, ..Tree::default() });
     let others = Fields::of(document.format, &others, Trail::Root)?;
     let flag = |name| Ok(others.flag(name)?.unwrap_or_default());
     let head = Head { skip_triggers: flag("skip_triggers")?, dry_run: flag("dry_run")?, ..Head::default() };
@@ -52,7 +52,7 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
         // An empty list or text is the empty object.
         Some(other) => Fields::of(document.format, other, place).map(|_| None)?,
     };
-    let node = Node::Object(Tree { entries: of_root, stray });
+    let node = Node::Object(Tree { entries: of_root, stray, ..Tree::default() });
     let (external_id, order) = decoded_node(document.format, &node, place, |fields| priced(fields, limits));
     Ok((Decoded { external_id, order: order.map_err(at_its_place) }, head))
 }

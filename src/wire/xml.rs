@@ -389,7 +389,7 @@ impl<'a> TreeReader<'a> {
                     // An element with a prefix is somebody else's.
                     if !name.contains(':') {
                         let free_key =
-                            if name == "field" { attribute(&child, "external_id").map(Box::new) } else { None };
+                            if name == FREE_KEY { attribute(&child, "external_id").map(Box::new) } else { None };
                         if entries.is_empty() {
                             // An order has more than a dozen fields.
                             entries.reserve(16);
@@ -410,7 +410,7 @@ impl<'a> TreeReader<'a> {
         let text = content.finish();
         if has_elements {
             let stray = (!is_blank(text.shown())).then(|| trimmed(text.shown()).into());
-            return Ok(Node::Object(Object { entries, stray }));
+            return Ok(Node::Object(Object { entries, stray, has_attributes: has_id(start) }));
         }
         Ok(scalar(start, text))
     }
@@ -418,9 +418,22 @@ impl<'a> TreeReader<'a> {
 
 /// An element without elements in it.
 fn scalar<'a>(start: &BytesStart<'_>, text: Text<'a>) -> Node<'a> {
-    let is_array = is_blank(text.shown()) && attribute(start, "array").is_some_and(|array| array.shown() == "true");
-    if is_array { Node::List(Vec::new()) } else { Node::Text(text) }
+    if start.attributes_raw().is_empty() || !is_blank(text.shown()) {
+        return Node::Text(text);
+    }
+    if attribute(start, "array").is_some_and(|array| array.shown() == "true") {
+        return Node::List(Vec::new());
+    }
+    if has_id(start) { Node::Object(Object { has_attributes: true, ..Object::default() }) } else { Node::Text(text) }
 }
+
+/// True for an element whose external id is an attribute; that of a free key is as it should be.
+fn has_id(start: &BytesStart<'_>) -> bool {
+    start.name().as_ref() != FREE_KEY && attribute(start, "external_id").is_some()
+}
+
+/// The element that stands for a key that is no name.
+const FREE_KEY: &str = "field";
 
 /// The value of an attribute.
 fn attribute<'a>(start: &BytesStart<'_>, name: &str) -> Option<Text<'a>> {
