@@ -13,11 +13,11 @@ mod transfer;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Common, Given, Settings};
 use crate::delivery::ledger::State;
+use crate::domain::scalars;
 use output::Output;
 
 /// A self-hosted server that speaks Altcraft's Market API, on PostgreSQL.
@@ -349,7 +349,7 @@ enum EventsCommand {
         #[command(flatten)]
         selected: Selected,
         /// Only what is fired (for nobody), waiting, delivered, failed, skipped (by request) or unchanged
-        #[arg(long = "state", value_delimiter = ',', value_name = "STATES", value_parser = state())]
+        #[arg(long = "state", value_delimiter = ',', value_name = "STATES", value_parser = state)]
         states: Vec<State>,
         /// At most so many lines
         #[arg(long, default_value_t = 100, value_name = "LINES")]
@@ -377,12 +377,11 @@ enum EventsCommand {
     },
 }
 
-/// A state by its name.
-fn state() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(State::ALL.map(|(name, _)| name)).map(|name| {
-        let state = State::ALL.iter().find(|(known, _)| *known == name);
-        state.expect("only names of states come here").1
-    })
+/// A state by its name; blanks around it, as in `"fired, waiting"`, do not count.
+fn state(name: &str) -> Result<State, String> {
+    let known = State::ALL.iter().find(|(known, _)| *known == scalars::id(name));
+    let names = || State::ALL.map(|(name, _)| name).join(", ");
+    known.map(|(_, state)| *state).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// Runs the program on its arguments.
