@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::auth;
 use crate::domain::line_statuses::BUILT_IN_ORDER_STATUSES;
+use crate::domain::rejection::{Problem, known};
 use crate::domain::scalars::time_text;
 use crate::domain::{MAX_KEY_CHARS, scalars};
 use crate::store;
@@ -42,7 +43,11 @@ pub enum Refused {
 /// # Errors
 /// It is too short or too long, or holds control characters.
 pub fn key<'k>(field: &str, text: &'k str) -> Result<&'k str, Refused> {
-    let text = scalars::id(text);
+    name(field, scalars::id(text))
+}
+
+/// A name that can be stored, as it is.
+fn name<'n>(field: &str, text: &'n str) -> Result<&'n str, Refused> {
     let chars = text.chars().count();
     if !(1..=MAX_KEY_CHARS).contains(&chars) {
         return Err(Refused::Wrong(format!("{field}: expected 1 to {MAX_KEY_CHARS} characters, found {chars}")));
@@ -110,7 +115,10 @@ pub async fn create_touchpoint(
     let (external_id, channel) = (key(EXTERNAL_ID, external_id)?, scalars::id(channel));
     match accounts::create_touchpoint(conn, account_id, external_id, channel).await? {
         NewTouchpoint::NoChannel => {
-            Err(Refused::Missing(format!("channel: expected one that exists, found {channel:?}")))
+            let channels = accounts::list_channels(conn, account_id).await?;
+            let known = known(channels.iter().map(|(id, _)| id.as_str()));
+            let problem = Problem::unknown_of("channel", channel, &known).text("");
+            Err(Refused::Missing(format!("channel: {problem}")))
         }
         new => made(EXTERNAL_ID, "touchpoint", external_id, new == NewTouchpoint::Created),
     }
@@ -133,10 +141,11 @@ pub async fn create_currencies(
     account_id: i64,
     codes: &[String],
 ) -> Result<Vec<String>, Refused> {
-    let codes: Vec<_> = codes.iter().map(|code| scalars::id(code).to_ascii_uppercase()).collect();
+    let codes: Vec<&str> = codes.iter().map(|code| scalars::id(code)).collect();
     if let Some((place, code)) = codes.iter().enumerate().find(|(_, code)| !scalars::is_currency(code)) {
         return Err(Refused::Wrong(format!("codes[{place}]: expected three letters, found {code:?}")));
     }
+    let codes: Vec<String> = codes.into_iter().map(str::to_ascii_uppercase).collect();
     let mut transaction = conn.begin().await.map_err(store::Error::from)?;
     for (place, code) in codes.iter().enumerate() {
         let is_new = accounts::create_currency(&mut transaction, account_id, code).await?;
@@ -165,7 +174,8 @@ pub async fn create_region(
     external_id: &str,
     name: Option<&str>,
 ) -> Result<(), Refused> {
-    let (id, name) = (key(EXTERNAL_ID, external_id)?, key("name", name.unwrap_or(external_id))?);
+    let id = key(EXTERNAL_ID, external_id)?;
+    let name = self::name("name", name.unwrap_or(id))?;
     made(EXTERNAL_ID, "region", id, accounts::create_region(conn, account_id, id, name).await?)
 }
 
@@ -270,7 +280,7 @@ pub async fn create_token(
         return Err(Refused::Wrong(format!("roles[{place}]: expected {names}, found {role:?}")));
     }
     if !name.is_empty() {
-        key("name", name)?;
+        self::name("name", name)?;
     }
     if let Some(at) = expires_at.filter(|at| *at <= now) {
         return Err(Refused::Wrong(format!("expires_at: expected a time to come, found {}", time_text(at))));

@@ -82,7 +82,7 @@ const PREFIX: &str = "ordergate_";
 pub const DEMO_TOKEN: &str = "abcdefghijklmnqrstuvwxyz";
 
 /// The shortest token that is taken over, in characters.
-pub const MIN_TOKEN_CHARS: usize = 16;
+pub const MIN_TOKEN_CHARS: usize = crate::domain::MIN_TOKEN_CHARS;
 /// The longest one.
 const MAX_TOKEN_CHARS: usize = 255;
 

@@ -16,7 +16,7 @@ pub(super) async fn run(conn: &mut PgConnection, output: Output, command: Subscr
     match command {
         SubscriptionCommand::Create { of, url, events, touchpoints, description } => {
             let account = find(conn, &of).await?;
-            let [events, touchpoints] = [events, touchpoints].map(trimmed);
+            let [events, touchpoints] = [&events, &touchpoints].map(|items| trimmed(items));
             let wanted = Wanted { url: &url, events: &events, touchpoints: &touchpoints, description: &description };
             shown(output, &subscriptions::create(conn, account.id, wanted).await?)
         }
@@ -53,7 +53,7 @@ pub(super) async fn run(conn: &mut PgConnection, output: Output, command: Subscr
 }
 
 /// The items of a list that was written with commas, and maybe blanks.
-fn trimmed(items: Vec<String>) -> Vec<String> {
+fn trimmed(items: &[String]) -> Vec<String> {
     items.iter().map(|item| scalars::id(item)).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 

@@ -218,7 +218,7 @@ fn event_of(id: &str) -> Option<(i64, i32)> {
     let (pack_id, place) = id.strip_prefix("evt_")?.split_once('_')?;
     let event = (pack_id.parse().ok()?, place.parse().ok()?);
     // `+1` and `01` are numbers, too, but no id is spelled so.
-    (event_id(event.0, event.1) == id).then_some(event)
+    (event.0 >= 0 && event.1 >= 0 && event_id(event.0, event.1) == id).then_some(event)
 }
 
 /// What became of one event: a line for each subscription that is to be told.

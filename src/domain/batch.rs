@@ -49,16 +49,16 @@ pub struct Sent<'a> {
     pub text: &'a str,
     /// Its external id, if that stands there without escapes.
     pub external_id: Option<&'a str>,
-    /// The prefix by which the document around it calls the namespace of `nil`; empty where there is none. The text means what
-    /// it says together with this.
-    pub nil_prefix: &'a str,
+    /// The start tag of the document's root, if it binds prefixes to the namespace of `nil`; else empty. The text means what it
+    /// says together with this.
+    pub root: &'a str,
 }
 
 impl<'a> Sent<'a> {
     /// A text by itself.
     #[must_use]
     pub fn of(text: &'a str) -> Self {
-        Sent { text, external_id: None, nil_prefix: "" }
+        Sent { text, external_id: None, root: "" }
     }
 }
 

@@ -138,7 +138,8 @@ pub fn fold_email(text: &str) -> Option<String> {
     let (local, domain) = address.rsplit_once('@')?;
     let folded = format!("{}@{}", local.to_lowercase(), idna::domain_to_ascii(domain).ok()?);
     let options = EmailOptions::default().without_display_text().without_domain_literal().with_no_minimum_sub_domains();
-    let is_plain = !folded.contains(|c: char| c == '"' || c == '(' || is_invisible(c));
+    // IDNA would take invisible characters out of the domain, and make one address of two.
+    let is_plain = !address.contains(|c: char| c == '"' || c == '(' || is_invisible(c));
     (is_plain && EmailAddress::parse_with_options(&folded, options).is_ok()).then_some(folded)
 }
 
@@ -210,6 +211,7 @@ mod tests {
             "john smith@example.com",
             "john@exam ple.com",
             "john\u{200b}@example.com",
+            "john@exam\u{ad}ple.com",
             "\"john smith\"@example.com",
             "john(comment)@example.com",
             "john@[127.0.0.1]",

@@ -15,6 +15,8 @@ pub mod place;
 pub mod rejection;
 pub mod scalars;
 
+/// Shortest token, in characters.
+pub const MIN_TOKEN_CHARS: usize = 16;
 /// Longest id, name, key or tag, and longest text that anything is looked up by, in characters.
 pub const MAX_KEY_CHARS: usize = 255;
 /// Longest other text, in characters.

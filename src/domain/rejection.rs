@@ -37,19 +37,19 @@ pub enum Problem {
     RequiredOr(&'static str),
     /// A required value is missing, and this field stands where it should.
     RequiredNot(&'static str),
-    /// What should be fields is one more object around them.
+    /// One more object stands around what is expected.
     Wrapped {
-        /// What the fields belong to: `line`.
-        thing: &'static str,
-        /// The key or the element around them.
+        /// What is expected: `the fields of a line`.
+        what: &'static str,
+        /// The key or the element around it.
         found: String,
-        /// The list that the thing is an item of: `lines`.
+        /// The list of which it is an item: `lines`.
         list: String,
     },
     /// What should be elements stands in attributes.
     Attributes {
-        /// What the fields belong to.
-        thing: &'static str,
+        /// What is expected: `the fields of a line`.
+        what: &'static str,
     },
     /// The value is not what the field takes.
     Expected {
@@ -172,12 +172,11 @@ impl Problem {
                 format!("expected {what}, found {found}")
             }
             Problem::RequiredNot(found) => format!("required, found {} in its place", quote(found)),
-            Problem::Wrapped { thing, found, list } => format!(
-                "expected the fields of {thing}, found {} around them; in XML repeat <{list}> for each",
-                quote(found)
-            ),
-            Problem::Attributes { thing } => {
-                format!("expected the fields of {thing} as elements, found external_id as an attribute")
+            Problem::Wrapped { what, found, list } => {
+                format!("expected {what}, found {} around; in XML repeat <{list}> for each", quote(found))
+            }
+            Problem::Attributes { what } => {
+                format!("expected {what} as elements, found external_id as an attribute")
             }
             Problem::Unknown { thing, id, known } => {
                 let known = known.as_ref().map(|known| format!("; {known}")).unwrap_or_default();
@@ -211,7 +210,7 @@ pub fn known<'n>(names: impl IntoIterator<Item = &'n str>) -> Arc<str> {
     match (first.is_empty(), names.count()) {
         (true, _) => "the account has none".into(),
         (_, 0) => format!("expected one of {}", first.join(", ")).into(),
-        (_, more) => format!("expected one of {}, or of {more} more", first.join(", ")).into(),
+        (_, more) => format!("expected one of {} or {more} more", first.join(", ")).into(),
     }
 }
 

@@ -179,11 +179,14 @@ async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Resu
 
 /// Who a token belongs to, if it is good now and has the role.
 pub(super) async fn look_up(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
-    let unknown = || Error::new(Code::Unauthorized, "token: expected a known one that is neither revoked nor expired");
-    if let Some(form) = ["{{", "${"].into_iter().find(|form| token.contains(form)) {
-        let text = format!("token: expected a token, found a variable that was not replaced: it has {form} in it");
-        return Err(Error::new(Code::Unauthorized, text));
-    }
+    let unknown = || {
+        let form = ["{{", "${"].into_iter().find(|form| token.contains(form));
+        let text = form.map_or_else(
+            || "token: expected a known one that is neither revoked nor expired".to_owned(),
+            |form| format!("token: expected a token, found a variable that was not replaced: it has {form} in it"),
+        );
+        Error::new(Code::Unauthorized, text)
+    };
     let public = token == auth::DEMO_TOKEN && !app.demo;
     if public || auth::mistyped(token) {
         return Err(unknown());
@@ -267,6 +270,8 @@ fn decode(
     max_bytes: usize,
     hold: Hold,
 ) -> Result<(String, Option<Misfit>, Hold), Error> {
+    // Nothing is nothing, whatever it is declared as.
+    let header = header.filter(|_| !bytes.is_empty());
     let document = charset::Charset::of(&bytes, header).map_err(|none| match none {
         NoCharset::Utf32 => {
             let text = "body: expected a charset like UTF-8, found a byte order mark of UTF-32";
@@ -288,7 +293,9 @@ fn decode(
     };
     let valid = error.utf8_error().valid_up_to();
     let expected = if document.is_default { "UTF-8, since no other charset is declared" } else { "UTF-8" };
-    let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+    let mut bytes = error.into_bytes();
+    bytes.truncate(valid);
+    let text = String::from_utf8(bytes).map_err(Error::internal)?;
     Ok((text, Some(Misfit { byte: valid + 1, expected }), hold))
 }
 
@@ -418,7 +425,7 @@ async fn split<'a>(
         (Err(fault), None) => return Err(Error::new(Code::BadRequest, fault.text(text))),
         (broken, Some(Misfit { byte, expected })) => {
             // Where the text ends, the bytes are that do not fit.
-            let place = broken.err().filter(|fault| fault.at == text.len()).map(|fault| fault.place());
+            let place = broken.err().filter(|fault| fault.is_cut).map(|fault| fault.place());
             let text = format!("byte {byte}{}: expected {expected}", place.unwrap_or_default());
             return Err(Error::new(Code::BadRequest, text));
         }

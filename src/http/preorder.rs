@@ -72,7 +72,7 @@ pub(super) async fn carry_out(
         let warning = schema::at_its_place(warning.as_ref().clone());
         result.push(("warnings", Value::Texts(vec![warning_text(&warning, &understood.secret).into()])));
     }
-    if let (true, Some(id)) = (commits, item.id) {
+    if let (Pricing::Commit, Some(id)) = (pricing, item.id) {
         result.insert(0, ("id", Value::Int(id)));
     }
     Ok(vec![("result", Value::Object(result))])

@@ -12,6 +12,7 @@ use axum::response::Response;
 use super::log::Line;
 use super::{App, in_place};
 use crate::config::HttpStatus;
+use crate::domain::scalars;
 use crate::error::{Code, Error, chain};
 use crate::wire::answer::{self, Object, Value};
 use crate::wire::format::Format;
@@ -91,8 +92,8 @@ pub(super) struct Answering {
 impl Answering {
     pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Self {
         let query = uri.query().unwrap_or_default();
-        let mut formats =
-            form_urlencoded::parse(query.as_bytes()).filter(|(key, value)| key == "format" && !value.is_empty());
+        let mut formats = form_urlencoded::parse(query.as_bytes())
+            .filter(|(key, value)| key == "format" && !scalars::id(value).is_empty());
         let accepts: Vec<&str> =
             headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).and_then(media_type);

@@ -55,7 +55,7 @@ impl Stored {
         Ok(())
     }
 
-    /// Counts the SKUs of products to which some come, without a lock; true if one of them has too many then.
+    /// Counts the SKUs of products to which some come, without a lock; true if one of them may have too many on the way there.
     pub(super) async fn count_skus(
         &mut self,
         conn: &mut PgConnection,
@@ -68,7 +68,12 @@ impl Stored {
             return Ok(false);
         }
         self.sku_counts = store::items::count_skus(conn, account_id, &products).await?;
-        Ok(products.iter().any(|product| plan.skus_of(self, product) > limit))
+        // Those that leave may leave later in the request.
+        let most = |product: &str| {
+            let (come, _) = plan.gains.get(product).copied().unwrap_or_default();
+            come + self.sku_counts.get(product).copied().unwrap_or_default()
+        };
+        Ok(products.iter().any(|product| most(product) > limit))
     }
 
     /// Makes sure that no product has too many SKUs now that they are written: others may have brought some at the same time.

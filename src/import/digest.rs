@@ -44,7 +44,7 @@ pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -
 pub(super) fn of_text(sent: &Sent<'_>, setup_version: i64, limits: &Limits) -> Digest {
     let mut head = Bytes(Vec::with_capacity(128));
     (MEANING, setup_version, limits).hash(&mut head);
-    cut(Sha256::new().chain_update(head.0).chain_update(sent.nil_prefix).chain_update(sent.text))
+    cut(Sha256::new().chain_update(head.0).chain_update(sent.root).chain_update(sent.text))
 }
 
 /// 128 bits of a hash.

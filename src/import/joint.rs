@@ -34,7 +34,7 @@ struct Queue {
 struct Joined {
     text: String,
     external_id: Option<String>,
-    nil_prefix: String,
+    root: String,
     single: Single,
     tokens_version: i64,
     now: OffsetDateTime,
@@ -42,7 +42,7 @@ struct Joined {
 
 impl Joined {
     fn sent(&self) -> Sent<'_> {
-        Sent { text: &self.text, external_id: self.external_id.as_deref(), nil_prefix: &self.nil_prefix }
+        Sent { text: &self.text, external_id: self.external_id.as_deref(), root: &self.root }
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>)
     let mine = Joined {
         text: order.text.to_owned(),
         external_id: order.external_id.map(str::to_owned),
-        nil_prefix: order.nil_prefix.to_owned(),
+        root: order.root.to_owned(),
         single: Single { decode, announce, token_id: request.token_id },
         tokens_version: request.tokens_version,
         now: request.now,

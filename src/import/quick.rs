@@ -265,6 +265,11 @@ impl<'r, 'a> Quick<'r, 'a> {
         Ok(())
     }
 
+    /// Some orders are new.
+    pub(super) fn has_made_orders(&self) -> bool {
+        !self.made.is_empty()
+    }
+
     /// Some orders ask for no events.
     pub(super) fn is_silent(&self) -> bool {
         !self.answers.silent().0.is_empty()

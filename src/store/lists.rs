@@ -16,7 +16,7 @@ use crate::domain::orders::{LineState, ListedOrder, OrderState, StoredOrder, Val
 pub struct Page<T> {
     /// What stands on it.
     pub items: Vec<T>,
-    /// The internal id of the last one that was looked at; `None` for the page behind the last one.
+    /// The internal id of the last of them; `None` for the page behind the last one.
     pub last: Option<i64>,
 }
 
@@ -42,7 +42,8 @@ impl<T> Reading<T> {
         let left = self.limit.saturating_sub(self.page.items.len());
         match self.page.items.len() {
             0 => FIRST_ITEMS.min(left),
-            read => (self.max_bytes.saturating_sub(self.bytes) / (self.bytes / read).max(1)).min(left),
+            // The next ones may be larger: not too many of them at once.
+            read => (self.max_bytes.saturating_sub(self.bytes) / (self.bytes / read).max(1)).min(4 * read).min(left),
         }
     }
 

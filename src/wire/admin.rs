@@ -145,7 +145,7 @@ pub fn said(document: &Document<'_>, limits: &Limits) -> Result<Said, Rejection>
         limit,
         delivered: fields.flag("delivered")?.unwrap_or_default(),
         external_id: text("external_id")?,
-        name: text("name")?,
+        name: set(fields.name("name")?).map(Cow::into_owned),
         database: text("database")?,
         channel: text("channel")?,
         codes: texts("codes", "currencies")?,

@@ -58,7 +58,7 @@ pub fn categories(document: &Document<'_>, limits: &Limits) -> Result<Vec<SentCa
             Patch::Set(parent) => Patch::Set(parent.into_owned()),
         };
         Ok(SentCategory {
-            external_id: fields.external_id("a category")?.into_owned(),
+            external_id: fields.external_id("the fields of a category")?.into_owned(),
             name: set(fields.name("name")?).map(Cow::into_owned),
             parent,
         })
@@ -71,7 +71,8 @@ pub fn item<'a>(format: Format, kind: ItemType, index: usize, sent: &Sent<'a>, l
     let (external_id, item) = decoded(format, index, sent, limits, |fields| match kind {
         ItemType::Product => product(fields, limits),
         ItemType::Sku => {
-            fields.external_id("a SKU")?;
+            // First, since it tells more where all fields are missing.
+            fields.external_id("the fields of a SKU")?;
             let product = fields.required_id("product_external_id")?;
             item_fields(fields, limits, Some(product))
         }
@@ -112,7 +113,8 @@ fn item_fields<'a>(
     product: Option<Cow<'a, str>>,
 ) -> Result<Item<'a>, Rejection> {
     refuse_minor(fields)?;
-    let external_id = fields.external_id(if product.is_none() { "a product" } else { "a SKU" })?;
+    let external_id =
+        fields.external_id(if product.is_none() { "the fields of a product" } else { "the fields of a SKU" })?;
     let name = fields.required_name("name")?;
     let mut data = BTreeMap::new();
     for (key, kind) in FIELDS {
@@ -137,7 +139,7 @@ fn regional_data<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Option<
     let mut seen = HashSet::new();
     let regional = |(index, node): (usize, &Node<'a>)| {
         let fields = Fields::of(fields.format(), node, Trail::Item(&list, index))?;
-        let region = fields.external_id("a region")?;
+        let region = fields.external_id("the fields of a region")?;
         if !seen.insert(region.clone()) {
             return Err(fields.refuse("external_id", Problem::Twice { thing: "region", id: region.into_owned() }));
         }
@@ -181,7 +183,7 @@ fn datum(fields: &Fields<'_, '_>, key: &'static str, kind: Kind, limits: &Limits
         Kind::Count => of(fields.optional_count(key)?, Datum::Count),
         Kind::Flag => of(fields.optional_flag(key)?, Datum::Flag),
         Kind::Tags => texts(fields.names(key, key, limits.max_tags)?),
-        Kind::Texts(max_chars) => texts(fields.texts(key, key, MAX_ITEMS, max_chars, |text| text)?),
+        Kind::Texts(max_chars) => texts(fields.texts(key, (key, MAX_ITEMS), max_chars, |text| text)?),
         Kind::Categories => texts(fields.ids(key, key, MAX_ITEMS)?),
         Kind::Codes => match fields.integers(key, (key, MAX_ITEMS), EXPECTED_CODE, scalars::code)? {
             None => Patch::Keep,

@@ -46,7 +46,7 @@ pub enum NoCharset {
 }
 
 impl Charset {
-    /// What the header says, else the byte order mark, else the XML declaration, else UTF-8 (RFC 7303, section 3.2). Of the two
+    /// What the header says, else the byte order mark, else the XML declaration, else UTF-8. Of the two
     /// UTF-16 the mark or the first character tells which.
     ///
     /// # Errors

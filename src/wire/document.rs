@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::format::Format;
-use super::node::{self, Entry, Node, Object, Text, Unreadable};
+use super::node::{self, Entry, Node, Object, Text, Unreadable, list_place};
+use crate::domain::MIN_TOKEN_CHARS;
 use crate::domain::batch::Sent;
 use crate::domain::place::{Place, Step};
 use crate::domain::rejection::{Found, Problem, Rejection};
@@ -48,8 +49,24 @@ impl<'a> FieldSpans<'a> {
     }
 }
 
-/// A token has at least so many bytes: a shorter word of a document that is broken may be shown.
-pub(super) const MIN_SECRET_BYTES: usize = 16;
+/// False for a word of a broken document that is no token: one that is too short, or the name of a field.
+pub(super) fn may_be_secret(word: &str) -> bool {
+    word.len() >= MIN_TOKEN_CHARS && !LONG_NAMES.contains(&word)
+}
+
+/// The names of fields that are as long as a token can be.
+const LONG_NAMES: [&str; 10] = [
+    "base_price_per_item",
+    "custom_line_statuses",
+    "final_price_per_item",
+    "final_total_price",
+    "manufacturer_name",
+    "manufacturer_warranty",
+    "min_price_per_item",
+    "order_external_id",
+    "order_line_external_id",
+    "product_external_id",
+];
 
 /// Longer ways are cut: nobody reads them.
 const MAX_STEPS: usize = 8;
@@ -61,13 +78,33 @@ pub struct Malformed {
     pub at: usize,
     /// What was expected and what was found.
     pub what: Cow<'static, str>,
+    /// It broke since the text ends.
+    pub is_cut: bool,
     /// The way from the value that broke to the root, as far as it is known.
     steps: Vec<Step>,
 }
 
 impl Malformed {
     pub(super) fn new(at: usize, what: impl Into<Cow<'static, str>>) -> Self {
-        Malformed { at, what: what.into(), steps: Vec::new() }
+        Malformed { at, what: what.into(), is_cut: false, steps: Vec::new() }
+    }
+
+    /// The fault of a text that ends too early.
+    pub(super) fn cut(self) -> Self {
+        Malformed { is_cut: true, ..self }
+    }
+
+    /// The same, if the last step leads into an object that stands for a list.
+    pub(super) fn inside_list(mut self) -> Self {
+        let place = match self.steps.last() {
+            Some(Step::Field(key)) => list_place(key),
+            _ => None,
+        };
+        match place.and_then(|place| usize::try_from(place).ok()) {
+            Some(place) => drop(self.steps.splice(self.steps.len() - 1.., [Step::Item(place)])),
+            None => self.steps.push(Step::Item(0)),
+        }
+        self
     }
 
     /// The same, inside of what that step leads to.
@@ -80,8 +117,8 @@ impl Malformed {
     /// body that is broken is not known.
     #[must_use]
     pub fn place(&self) -> String {
-        let is_short = |step: &&Step| !matches!(step, Step::Field(key) if key.len() >= MIN_SECRET_BYTES);
-        let place = Place::of(self.steps.iter().rev().take(MAX_STEPS).take_while(is_short).cloned());
+        let is_shown = |step: &&Step| !matches!(step, Step::Field(key) if may_be_secret(key));
+        let place = Place::of(self.steps.iter().rev().take(MAX_STEPS).take_while(is_shown).cloned());
         if place == Place::default() { String::new() } else { format!(", in {}", place.text("")) }
     }
 
@@ -105,8 +142,8 @@ pub struct Document<'a> {
     /// Its format.
     pub format: Format,
     fields: Vec<FieldSpans<'a>>,
-    /// See [`Sent::nil_prefix`].
-    nil_prefix: &'a str,
+    /// See [`Sent::root`].
+    root: &'a str,
 }
 
 impl<'a> Document<'a> {
@@ -115,7 +152,7 @@ impl<'a> Document<'a> {
     /// # Errors
     /// The text is not well-formed, or nested too deep.
     pub fn split(format: Format, text: &'a str, wanted: &[Wanted], max_depth: usize) -> Result<Self, Malformed> {
-        let (mut fields, nil_prefix) = match format {
+        let (mut fields, root) = match format {
             Format::Json => (super::json::split(text, wanted, max_depth)?, ""),
             Format::Xml => super::xml::split(text, wanted, max_depth)?,
         };
@@ -123,7 +160,7 @@ impl<'a> Document<'a> {
         for field in &mut fields {
             field.items.shrink_to_fit();
         }
-        Ok(Document { format, fields, nil_prefix })
+        Ok(Document { format, fields, root })
     }
 
     /// The field of that key, if it is there.
@@ -180,7 +217,7 @@ impl<'a> Document<'a> {
     }
 
     fn whole(&self, field: &FieldSpans<'a>) -> Sent<'a> {
-        Sent { text: field.whole, external_id: None, nil_prefix: self.nil_prefix }
+        Sent { text: field.whole, external_id: None, root: self.root }
     }
 
     /// A text field of the root that is read before everything else: `token` or `format`; without what nobody sees around it.

@@ -29,6 +29,9 @@ const EXPECTED_AMOUNT: &str = "a decimal like 12.50, with at most 18 digits befo
 const EXPECTED_PRICE: &str = "a decimal like 12.50, from 0, with at most 18 digits before the point";
 const EXPECTED_COUNT: &str = "a whole number from 0 to 2147483647";
 
+/// A text of a list, and its place there.
+type PlacedText<'a> = (usize, Cow<'a, str>);
+
 /// The fields that hold objects: where nothing else stands, what is missing is missing.
 const OBJECTS: [&str; 7] =
     ["custom_fields", "lines", "sku", "regional_data", "profile", "enum_values", "default_value"];
@@ -159,17 +162,17 @@ impl<'n, 'a> Fields<'n, 'a> {
         set(self.id(key)?).ok_or_else(|| self.refuse(key, Problem::Required))
     }
 
-    /// The external id of an item of a list, which is a `thing`.
+    /// The external id of an item of a list; `what` is the fields of such an item.
     ///
     /// # Errors
     /// It is missing; where all fields stand in one more object, that is named.
-    pub fn external_id(&self, thing: &'static str) -> Result<Cow<'a, str>, Rejection> {
+    pub fn external_id(&self, what: &'static str) -> Result<Cow<'a, str>, Rejection> {
         let key = "external_id";
         set(self.id(key)?).ok_or_else(|| match (self.wrapper(), self.trail) {
-            _ if self.has_attributes => Rejection::new(self.trail.place(), Problem::Attributes { thing }),
+            _ if self.has_attributes => Rejection::new(self.trail.place(), Problem::Attributes { what }),
             (Some(found), Trail::Item(Trail::Field(_, list), _)) => {
                 let (found, list) = (found.to_owned(), (*list).to_owned());
-                Rejection::new(self.trail.place(), Problem::Wrapped { thing, found, list })
+                Rejection::new(self.trail.place(), Problem::Wrapped { what, found, list })
             }
             _ => self.refuse(key, Problem::Required),
         })
@@ -182,9 +185,7 @@ impl<'n, 'a> Fields<'n, 'a> {
             Node::List(items) => !items.is_empty() && items.iter().all(is_object),
             node => is_object(node),
         };
-        let Text::Good(name) = &self.entries.first()?.key else { return None };
-        let is_it = |entry: &Entry<'_>| matches!(&entry.key, Text::Good(key) if key == name) && holds(&entry.node);
-        (!OBJECTS.contains(&&**name) && self.entries.iter().all(is_it)).then_some(name)
+        only_key(self.entries, holds).filter(|name| !OBJECTS.contains(name))
     }
 
     /// A long text.
@@ -315,7 +316,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// It is no list, has too many items, or one of them is no short text.
     pub fn names(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
-        self.texts(key, things, limit, MAX_KEY_CHARS, |text| text)
+        self.texts(key, (things, limit), MAX_KEY_CHARS, |text| text)
     }
 
     /// A list of ids, without what nobody sees around them; empty ones are no items.
@@ -323,7 +324,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// # Errors
     /// See [`Fields::names`].
     pub fn ids(&self, key: &str, things: &'static str, limit: usize) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
-        self.texts(key, things, limit, MAX_KEY_CHARS, id)
+        self.texts(key, (things, limit), MAX_KEY_CHARS, id)
     }
 
     /// A list of integers, each of which `convert` takes; empty texts are no items.
@@ -337,13 +338,13 @@ impl<'n, 'a> Fields<'n, 'a> {
         what: &'static str,
         convert: fn(&str) -> Option<i64>,
     ) -> Result<Option<Vec<i64>>, Rejection> {
-        let Some(texts) = self.ids(key, things, limit)? else { return Ok(None) };
+        let Some(texts) = self.placed_texts(key, (things, limit), MAX_KEY_CHARS, id)? else { return Ok(None) };
         let list = Trail::Field(&self.trail, key);
-        let integer = |(index, text): (usize, &Cow<'_, str>)| {
-            let wrong = || Rejection::new(Trail::Item(&list, index).place(), Problem::expected(what, text));
-            convert(text).ok_or_else(wrong)
+        let integer = |(index, text): (usize, Cow<'_, str>)| {
+            let wrong = || Rejection::new(Trail::Item(&list, index).place(), Problem::expected(what, &text));
+            convert(&text).ok_or_else(wrong)
         };
-        texts.iter().enumerate().map(integer).collect::<Result<_, _>>().map(Some)
+        texts.into_iter().map(integer).collect::<Result<_, _>>().map(Some)
     }
 
     /// A list of texts of at most so many characters, each as `trim` leaves it; empty ones are no items. A lone text in its place
@@ -354,11 +355,22 @@ impl<'n, 'a> Fields<'n, 'a> {
     pub fn texts(
         &self,
         key: &str,
-        things: &'static str,
-        limit: usize,
+        bound: (&'static str, usize),
         max_chars: usize,
         trim: fn(Cow<'a, str>) -> Cow<'a, str>,
     ) -> Result<Option<Vec<Cow<'a, str>>>, Rejection> {
+        let texts = self.placed_texts(key, bound, max_chars, trim)?;
+        Ok(texts.map(|texts| texts.into_iter().map(|(_, text)| text).collect()))
+    }
+
+    /// The same, each with its place in the list.
+    fn placed_texts(
+        &self,
+        key: &str,
+        (things, limit): (&'static str, usize),
+        max_chars: usize,
+        trim: fn(Cow<'a, str>) -> Cow<'a, str>,
+    ) -> Result<Option<Vec<PlacedText<'a>>>, Rejection> {
         let Some(items) = self.items(key, |node| matches!(node, Node::Text(_)))? else { return Ok(None) };
         let mut texts = Vec::with_capacity(items.len().min(limit));
         let mut sent = 0;
@@ -376,11 +388,16 @@ impl<'n, 'a> Fields<'n, 'a> {
                         continue;
                     }
                     if problem.is_none() && sent < limit {
-                        texts.push(text);
+                        texts.push((index, text));
                     }
                     problem
                 }
                 Node::Text(Text::Bad(shown)) => Some(Problem::Character(shown.to_string())),
+                Node::Object(object)
+                    if let Some(found) = only_key(&object.entries, |node| matches!(node, Node::Text(_))) =>
+                {
+                    Some(Problem::Wrapped { what: "a text", found: found.to_owned(), list: key.to_owned() })
+                }
                 other => Some(Problem::Expected { what: "a text", found: other.found() }),
             };
             sent += 1;
@@ -442,6 +459,13 @@ fn sent_value<'a>(format: Format, node: &Node<'a>) -> Option<SentValue<'a>> {
         Node::List(items) if format == Format::Xml && items.is_empty() => SentValue::Clear,
         other => SentValue::Other(other.found()),
     })
+}
+
+/// The key of all fields of an object, if they have the same, and their values are of that kind.
+fn only_key<'n>(entries: &'n [Entry<'_>], is_value: impl Fn(&Node<'_>) -> bool) -> Option<&'n str> {
+    let Text::Good(name) = &entries.first()?.key else { return None };
+    let is_it = |entry: &Entry<'_>| matches!(&entry.key, Text::Good(key) if key == name) && is_value(&entry.node);
+    entries.iter().all(is_it).then_some(name)
 }
 
 /// An id or a word without what nobody sees around it.

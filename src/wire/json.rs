@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::document::{FieldSpans, MIN_SECRET_BYTES, Malformed, Wanted};
+use super::document::{FieldSpans, Malformed, Wanted, may_be_secret};
 use super::node::{Entry, Node, Object, ShownText, Text, Unreadable, list_place};
 use crate::domain::batch::Sent;
 use crate::domain::place::{Step, clip};
@@ -36,7 +36,7 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
             Some(b'[') => {
                 field.is_list = true;
                 reader.items(2, |reader| {
-                    let item = reader.item(wanted.key)?;
+                    let item = reader.item(2, wanted.key)?;
                     field.add(item, wanted.max_items);
                     Ok(())
                 })?;
@@ -166,18 +166,19 @@ impl<'a> Reader<'a> {
         let found = match rest.chars().next() {
             None => "the end of the document".to_owned(),
             Some('"') => "a double quote".to_owned(),
-            Some(_) if (1..MIN_SECRET_BYTES).contains(&word.len()) => format!("\"{word}\""),
+            Some(_) if !word.is_empty() && !may_be_secret(word) => format!("\"{word}\""),
             Some(c @ (' '..='~')) => format!("\"{c}\""),
             Some(c) => format!("\"{}\"", c.escape_unicode()),
         };
-        Malformed::new(self.at, format!("expected {what}, found {found}"))
+        let fault = Malformed::new(self.at, format!("expected {what}, found {found}"));
+        if rest.is_empty() { fault.cut() } else { fault }
     }
 
-    /// An item of a list at the root.
-    fn item(&mut self, key: Option<&str>) -> Result<Sent<'a>, Malformed> {
+    /// An item of a list at the root. `depth` counts what it stands in.
+    fn item(&mut self, depth: usize, key: Option<&str>) -> Result<Sent<'a>, Malformed> {
         let start = self.at;
-        let external_id = self.skip_keyed(2, key)?.map(scalars::id);
-        Ok(Sent { text: &self.text[start..self.at], external_id, nil_prefix: "" })
+        let external_id = self.skip_keyed(depth, key)?.map(scalars::id);
+        Ok(Sent { text: &self.text[start..self.at], external_id, root: "" })
     }
 
     /// Reads an object where a list is due: its values, if its keys are their places; else it is the only item.
@@ -190,16 +191,17 @@ impl<'a> Reader<'a> {
                 values = None;
                 return reader.skip(2);
             };
-            values.insert(place, reader.item(wanted.key)?);
+            values.insert(place, reader.item(2, wanted.key)?);
             Ok(())
-        })?;
+        })
+        .map_err(Malformed::inside_list)?;
         if let Some(values) = values {
             for item in values.into_values() {
                 field.add(item, wanted.max_items);
             }
         } else {
             self.at = start;
-            field.add(self.item(wanted.key)?, wanted.max_items);
+            field.add(self.item(1, wanted.key)?, wanted.max_items);
         }
         Ok(())
     }

@@ -119,7 +119,7 @@ fn root_word<T: Copy>(
 }
 
 fn definition(fields: Fields<'_, '_>) -> Result<SentDefinition, Rejection> {
-    let external_id = fields.external_id("a definition")?.into_owned();
+    let external_id = fields.external_id("the fields of a definition")?.into_owned();
     let entity_types = EntityType::ALL.map(|entity| (entity.as_str(), entity));
     let entity_type = fields.required_word("entity_type", "product, sku, order or line_order", &entity_types)?;
     let value_types = ValueType::ALL.map(|kind| (kind.as_str(), kind));
@@ -184,7 +184,7 @@ fn enum_value(label: &Text<'_>, node: &Node<'_>, trail: Trail<'_>) -> Result<(St
 }
 
 fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
-    let external_id = fields.external_id("a line status")?.into_owned();
+    let external_id = fields.external_id("the fields of a line status")?.into_owned();
     if crate::domain::line_statuses::BUILT_IN_LINE_STATUSES.contains(&external_id.as_str()) {
         return Err(fields.refuse("external_id", Problem::expected("an id that is not built in", &external_id)));
     }
@@ -213,7 +213,7 @@ fn order<'a>(format: Format, index: usize, item: &Sent<'a>, limits: &Limits) -> 
 
 pub(super) fn order_fields<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Order<'a>, Rejection> {
     refuse_minor(fields)?;
-    let external_id = fields.external_id("an order")?;
+    let external_id = fields.external_id("the fields of an order")?;
     let (customer, warning) = customer(fields)?;
     let endpoint = fields.required_id("endpoint")?;
     let status = fields.required_id("status")?;
@@ -292,7 +292,7 @@ fn lines<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Vec<Line<'a>>, 
 }
 
 fn line<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Line<'a>, Rejection> {
-    let external_id = fields.external_id("a line")?;
+    let external_id = fields.external_id("the fields of a line")?;
     let product = set(fields.id("product")?);
     let sku = set(fields.id("sku")?);
     if product.is_none() && sku.is_none() {
@@ -378,7 +378,7 @@ fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Told<'a>, Rejection> {
 }
 
 /// How a customer can be told without an e-mail address.
-const OTHER_WAYS: &str = "matching phone, profile_id, push_sub, custom or email_phone and its key fields";
+const OTHER_WAYS: &str = "another matching (phone, profile_id, push_sub, custom, email_phone) with its key fields";
 
 /// An e-mail address and a phone number, or one of them: one that cannot be used is left out if the other one is good.
 fn two<'a>(fields: &Fields<'_, 'a>, emails: &'static [Kind], phones: &'static [Kind]) -> Result<Told<'a>, Rejection> {

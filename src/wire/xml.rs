@@ -4,11 +4,11 @@
 //! attributes, names that are none, DOCTYPE, and all entities but the predefined five.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
-use super::document::{FieldSpans, MIN_SECRET_BYTES, Malformed, Wanted};
+use super::document::{FieldSpans, Malformed, Wanted, may_be_secret};
 use crate::domain::batch::Sent;
 use crate::domain::place::Step;
 use crate::domain::scalars;
@@ -21,7 +21,7 @@ fn is_blank(text: &str) -> bool {
     trimmed(text).is_empty()
 }
 
-/// A document's elements below its root, and the prefix by which it calls the namespace of `nil`.
+/// A document's elements below its root, and its root's start tag, if that binds a prefix to the namespace of `nil`.
 type Split<'a> = (Vec<FieldSpans<'a>>, &'a str);
 
 /// Splits a document into its root's elements.
@@ -35,11 +35,11 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
         open: None,
         key_start: None,
         key: None,
-        nil_prefix: "",
+        root: "",
         fields: Vec::new(),
     };
     splitter.run().map_err(|fault| splitter.in_item(fault))?;
-    Ok((splitter.fields, splitter.nil_prefix))
+    Ok((splitter.fields, splitter.root))
 }
 
 const NO_ENTITY: &str = "expected one of the five predefined entities or a character reference";
@@ -56,8 +56,8 @@ struct Splitter<'a, 'w> {
     key_start: Option<usize>,
     /// That text.
     key: Option<&'a str>,
-    /// The prefix that the root binds to the namespace of `nil`.
-    nil_prefix: &'a str,
+    /// The root's start tag, if it binds a prefix to the namespace of `nil`.
+    root: &'a str,
     fields: Vec<FieldSpans<'a>>,
 }
 
@@ -83,7 +83,7 @@ impl Splitter<'_, '_> {
         let missing = if self.depth > 0 { "a closing tag" } else { "the root element" };
         if self.depth > 0 || !self.root_seen {
             let what = format!("expected {missing}, found the end of the document");
-            return Err(Malformed::new(self.text.len(), what));
+            return Err(Malformed::new(self.text.len(), what).cut());
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Splitter<'_, '_> {
             Event::CData(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
             Event::CData(text) => self.text(at, text),
             Event::GeneralRef(reference) => match reference_code(reference) {
-                None if reference.len() < MIN_SECRET_BYTES => {
+                None if !may_be_secret(reference) => {
                     Err(Malformed::new(at, format!("{NO_ENTITY}, found \"&{};\"", &**reference)))
                 }
                 None => Err(Malformed::new(at, NO_ENTITY)),
@@ -144,10 +144,9 @@ impl Splitter<'_, '_> {
                 return Err(Malformed::new(at, "expected the root element \"xml\""));
             }
             self.root_seen = true;
-            let prefix = bindings(start).filter(|(_, is_instance)| *is_instance).last().map(|(prefix, _)| prefix);
-            let tag = &self.text[at..end];
-            // The prefix is a part of the tag.
-            self.nil_prefix = prefix.and_then(|prefix| Some(&tag[tag.find(&*prefix)?..][..prefix.len()])).unwrap_or("");
+            if bindings(start).any(|(_, is_instance)| is_instance) {
+                self.root = &self.text[at..end];
+            }
         }
         self.depth += 1;
         if self.depth > self.max_depth {
@@ -184,7 +183,7 @@ impl Splitter<'_, '_> {
         });
         self.fields[index].whole = &self.text[start..end];
         let external_id = self.key.take();
-        let item = Sent { text: &self.text[start..end], external_id, nil_prefix: self.nil_prefix };
+        let item = Sent { text: &self.text[start..end], external_id, root: self.root };
         self.fields[index].add(item, wanted.max_items);
     }
 
@@ -330,9 +329,12 @@ fn bindings(start: &BytesStart<'_>) -> impl Iterator<Item = (String, bool)> {
 
 /// Reads one element as a tree.
 pub(super) fn node<'a>(item: &Sent<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
-    let bound = if item.nil_prefix.is_empty() { Vec::new() } else { vec![(item.nil_prefix.to_owned(), true)] };
     // The document was checked as a whole when it was split.
-    let mut reader = TreeReader { item: item.text, events: Events::of(item.text), left: max_values, bound };
+    let mut reader =
+        TreeReader { item: item.text, events: Events::of(item.text), left: max_values, bound: HashMap::new() };
+    if let Ok(Event::Start(root)) = Events::of(item.root).read() {
+        reader.bind(&root);
+    }
     match reader.events.read() {
         Ok(Event::Start(start)) => reader.element(&start),
         _ => Err(Unreadable::Malformed),
@@ -343,8 +345,8 @@ struct TreeReader<'a> {
     item: &'a str,
     events: Events<'a>,
     left: usize,
-    /// The prefixes that are bound here, and whether to the namespace of `nil`.
-    bound: Vec<(String, bool)>,
+    /// The prefixes that are bound here, each with whether it is bound to the namespace of `nil`, the innermost last.
+    bound: HashMap<String, Vec<bool>>,
 }
 
 impl<'a> TreeReader<'a> {
@@ -353,19 +355,29 @@ impl<'a> TreeReader<'a> {
         if start.attributes_raw().is_empty() {
             return self.content(start);
         }
-        let outside = self.bound.len();
-        self.bound.extend(bindings(start));
+        let prefixes = self.bind(start);
         let is_nil = self.is_nil(start);
         let node = self.content(start)?;
-        self.bound.truncate(outside);
+        for prefix in prefixes {
+            self.bound.get_mut(&prefix).map(Vec::pop);
+        }
         Ok(if is_nil { Node::Nothing } else { node })
+    }
+
+    /// Binds the prefixes of an element; returns them.
+    fn bind(&mut self, start: &BytesStart<'_>) -> Vec<String> {
+        let bind = |(prefix, is_instance): (String, bool)| {
+            self.bound.entry(prefix.clone()).or_default().push(is_instance);
+            prefix
+        };
+        bindings(start).map(bind).collect()
     }
 
     fn is_nil(&self, start: &BytesStart<'_>) -> bool {
         start.attributes().with_checks(false).flatten().any(|attribute| {
             let Some(prefix) = attribute.key.as_ref().strip_suffix(":nil") else { return false };
-            let bound = self.bound.iter().rev().find(|(bound, _)| bound == prefix);
-            bound.is_some_and(|(_, is_instance)| *is_instance) && matches!(trimmed(&attribute.value), "true" | "1")
+            let is_instance = self.bound.get(prefix).and_then(|bound| bound.last()) == Some(&true);
+            is_instance && matches!(trimmed(&attribute.value), "true" | "1")
         })
     }
 
@@ -557,12 +569,14 @@ mod tests {
             let wanted = [Wanted { name: "data", max_items: 9, key: None }];
             let (fields, _) = split(&text, &wanted, 64).expect("well-formed");
             let Ok(Node::Object(object)) = node(&fields[0].items[0], 9) else { panic!("expected an object") };
-            object.entries[0].node == Node::Nothing
+            object.entries.last().expect("an element").node == Node::Nothing
         };
         let instance = format!("xmlns:i='{INSTANCE}'");
         for (root, item) in [
             (instance.as_str(), "<a i:nil='true'/>"),
             (&instance, "<a i:nil=' 1 '>x</a>"),
+            (&format!("{instance} xmlns:j='{INSTANCE}'"), "<a i:nil='true'/>"),
+            (&instance, "<a xmlns:i='b'><b/></a><a i:nil='true'/>"),
             (&instance, "<a i:nil='true'><b/></a>"),
             ("", &format!("<a {instance} i:nil='true'/>")),
             ("xmlns:i='b'", &format!("<a {instance} i:nil='true'/>")),

@@ -6,7 +6,7 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
-use super::document::{MIN_SECRET_BYTES, Malformed};
+use super::document::{Malformed, may_be_secret};
 
 /// Reads a document event by event. An empty element is a start and an end.
 pub(super) struct Events<'a> {
@@ -108,7 +108,8 @@ impl<'a> Events<'a> {
         reader.config_mut().check_comments = true;
         let event = reader.read_event().map_err(|error| {
             let at = usize::try_from(reader.error_position()).unwrap_or(0);
-            Malformed::new(self.at + at, fault(&error))
+            let malformed = Malformed::new(self.at + at, fault(&error));
+            if let quick_xml::Error::Syntax(_) = error { malformed.cut() } else { malformed }
         })?;
         let len = usize::try_from(reader.buffer_position()).unwrap_or(rest.len());
         self.at += len;
@@ -129,7 +130,7 @@ pub(super) const NO_DOCTYPE: &str = "expected no DOCTYPE";
 fn wrong_end(open: Option<&str>, found: &str) -> String {
     match open {
         None => "expected no closing tag, since no element is open".to_owned(),
-        Some(open) if open.len().max(found.len()) >= MIN_SECRET_BYTES => WRONG_END.to_owned(),
+        Some(open) if may_be_secret(open) || may_be_secret(found) => WRONG_END.to_owned(),
         Some(open) => format!("expected \"</{open}>\", found \"</{found}>\""),
     }
 }

@@ -189,6 +189,7 @@ async fn subscriptions_are_managed_over_the_admin_api() {
         ("events/list", json!({"states": ["lost"]}), 400, "states[0]: expected one of fired, waiting"),
         ("events/list", json!({"event": "evt_1_0"}), 404, "event: expected one that is kept, found \"evt_1_0\""),
         ("events/list", json!({"event": "evt_+1_0"}), 400, "event: expected an id like evt_12_0"),
+        ("events/list", json!({"event": "evt_-1_0"}), 400, "event: expected an id like evt_12_0"),
         ("events/list", json!({"event": "evt_01_0"}), 400, "event: expected an id like evt_12_0"),
         ("events/replay", json!({"event": "evt_1_0"}), 404, "event: expected one that is kept, found \"evt_1_0\""),
         ("events/list", json!({"limit": 10001}), 400, "limit: expected at most 10000"),

@@ -160,6 +160,10 @@ async fn a_product_has_at_most_as_many_skus_as_a_request_can_bring() {
     let product = json!([{"external_id": "p", "name": "P", "sku": [{"external_id": "a", "name": "A"}, {"external_id": "e", "name": "E"}]}]);
     assert_eq!(outcomes("products/import", product).await, [format!("data[0].sku: {FULL}")]);
     // One that leaves makes place for another.
+    let at_once = json!([sku("d", "p"), sku("c", "q")]);
+    let first = format!("data[0].product_external_id: {FULL}");
+    assert_eq!(outcomes("sku/import", at_once).await, [&first, "updated"], "each as if it came alone");
+    assert_eq!(outcomes("sku/import", json!([sku("c", "p")])).await, ["updated"]);
     assert_eq!(outcomes("sku/import", json!([sku("c", "q"), sku("d", "p")])).await, ["updated", "created"]);
     assert_eq!(outcomes("sku/import", json!([sku("c", "p")])).await, [format!("data[0].product_external_id: {FULL}")]);
     // A stub is not listed, and does not count until it is imported.

@@ -126,7 +126,7 @@ async fn a_command_that_fails_names_what_is_wrong() {
         ("--log loud account list", r#"log: expected error, warn, info, debug or trace, found "loud""#),
         ("token revoke --account test 77", "id: expected a token of the account's that is not revoked, found 77"),
         ("currency create --account test EURO", r#"codes[0]: expected three letters, found "EURO""#),
-        ("touchpoint create --account test app --channel tv", r#"channel: expected one that exists, found "tv""#),
+        ("touchpoint create --account test app --channel tv", r#"channel: unknown channel "tv"; expected one of web"#),
         ("policy set --account test", "unknown_profile: required, or unknown_product"),
     ] {
         let sentence = ordergate(&db, command).refused();

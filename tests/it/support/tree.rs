@@ -134,13 +134,7 @@ pub(crate) fn order(external_id: impl ToString, lines: usize, version: usize) ->
     };
     let external_id = external_id.to_string();
     object(vec![
-        (
-            "email",
-            text(format!(
-                "customer_{}@example.com",
-                external_id.to_string().replace(|c: char| !c.is_ascii_graphic(), "_")
-            )),
-        ),
+        ("email", text(format!("customer_{}@example.com", external_id.replace(|c: char| !c.is_ascii_graphic(), "_")))),
         ("external_id", text(external_id)),
         ("endpoint", text("website")),
         ("status", text("new")),
