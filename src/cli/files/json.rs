@@ -1,0 +1,322 @@
+//! JSON: a call's body, an answer that was kept, a list, a lone object, or one object a line. The items of a list are
+//! told apart by their brackets and quotes alone, so that one which is no JSON leaves the others as they are.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, bail};
+use serde::de::IgnoredAny;
+
+use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
+use super::scan::{End, Place, Scanner};
+
+/// Reads one object a line.
+pub(super) fn read_lines<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take<'_>) -> anyhow::Result<()> {
+    loop {
+        let place = scanner.place();
+        let line_end = |ready: &[u8]| ready.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let mut line = Vec::new();
+        let end = scanner.until(&mut line, bounds.max_bytes, line_end)?;
+        if let End::TooFar { found: false } = end {
+            scanner.skip(line_end)?;
+        }
+        let record = match end {
+            End::TooFar { .. } => Record::too_large(place, &line, bounds),
+            _ if line.trim_ascii().is_empty() => Record::default(),
+            _ => record(&line, place, bounds),
+        };
+        if record.line > 0 && take(Piece::Record(record)).is_break() || end == End::OfFile {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads a document.
+pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take<'_>) -> anyhow::Result<()> {
+    if is_lines(scanner.ready()?) {
+        return read_lines(scanner, bounds, take);
+    }
+    let mut document = Document { scanner, bounds, take };
+    let start = document.scanner.behind_blanks()?;
+    let is_read = match start {
+        Some(b'[') => document.list()?,
+        Some(b'{') => document.root()?,
+        _ => bail!("{}: expected a list or an object, found {}", document.scanner.place(), found(start)),
+    };
+    if is_read.is_continue() {
+        let rest = document.scanner.behind_blanks()?;
+        if rest.is_some() {
+            bail!("{}: expected the end of the file, found {}", document.scanner.place(), found(rest));
+        }
+    }
+    Ok(())
+}
+
+/// Two objects, one a line.
+fn is_lines(ready: &[u8]) -> bool {
+    let mut lines = ready.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let first = lines.next().is_some_and(|line| line.starts_with(b"{") && line.ends_with(b"}"));
+    first && lines.next().is_some_and(|line| line.starts_with(b"{"))
+}
+
+fn found(byte: Option<u8>) -> String {
+    byte.map_or_else(|| "the end of the file".to_owned(), |byte| format!("{:?}", char::from(byte)))
+}
+
+/// A document on its way.
+struct Document<'d, 't, R> {
+    scanner: &'d mut Scanner<R>,
+    bounds: Bounds,
+    take: Take<'t>,
+}
+
+impl<R: Read> Document<'_, '_, R> {
+    /// An object: a call's body, or a record of its own, which more of its kind may follow.
+    fn root(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        let start = self.scanner.place();
+        let mut fields: Vec<(String, Vec<u8>, Place)> = Vec::new();
+        let (mut bytes, mut is_call) = (0, false);
+        self.scanner.pass(1);
+        if self.scanner.behind_blanks()? == Some(b'}') {
+            self.scanner.pass(1);
+            bail!("{start}: expected a list, or an object with data, result or external_id, found an empty one");
+        }
+        loop {
+            let name = self.name()?;
+            let place = self.scanner.place();
+            let first = self.scanner.behind_blanks()?;
+            if LISTS.contains(&&*name) && matches!(first, Some(b'[' | b'{')) && !is_call {
+                is_call = true;
+                if self.fields(std::mem::take(&mut fields))?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let items = if first == Some(b'[') { self.list()? } else { self.item()? };
+                if items.is_break() {
+                    return Ok(items);
+                }
+            } else if is_call {
+                if is_sent_along(&name)? {
+                    bail!("{place}: expected {name} before the items, found it behind");
+                }
+                self.scanner.skip(Value::default().end())?;
+            } else {
+                let mut value = Vec::new();
+                self.scanner.until(&mut value, self.bounds.max_bytes, Value::default().end())?;
+                bytes += name.len() + value.len();
+                if bytes > self.bounds.max_bytes {
+                    bail!("{place}: expected at most {} bytes before the items", self.bounds.max_bytes);
+                }
+                fields.push((name, value, place));
+            }
+            if !self.goes_on(b'}')? {
+                break;
+            }
+        }
+        if is_call { Ok(ControlFlow::Continue(())) } else { self.lone(start, &fields) }
+    }
+
+    /// A field's name, and the colon behind it.
+    fn name(&mut self) -> anyhow::Result<String> {
+        let first = self.scanner.behind_blanks()?;
+        let place = self.scanner.place();
+        if first != Some(b'"') {
+            bail!("{place}: expected a name in quotes, found {}", found(first));
+        }
+        let mut name = Vec::new();
+        self.scanner.until(&mut name, self.bounds.max_bytes, Value::default().end())?;
+        let name = serde_json::from_slice(&name).with_context(|| format!("{place}: expected a name in quotes"))?;
+        let colon = self.scanner.behind_blanks()?;
+        if colon != Some(b':') {
+            bail!("{}: expected a colon, found {}", self.scanner.place(), found(colon));
+        }
+        self.scanner.pass(1);
+        Ok(name)
+    }
+
+    /// What stood in a call's body before its items.
+    fn fields(&mut self, fields: Vec<(String, Vec<u8>, Place)>) -> anyhow::Result<ControlFlow<()>> {
+        for (name, value, place) in fields {
+            if !is_sent_along(&name)? {
+                continue;
+            }
+            let checked = record(&value, place, self.bounds);
+            if let Some(fault) = checked.fault {
+                bail!(fault);
+            }
+            if (self.take)(Piece::Field(name, checked.text)).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A record that stands alone, and those that follow it.
+    fn lone(&mut self, start: Place, fields: &[(String, Vec<u8>, Place)]) -> anyhow::Result<ControlFlow<()>> {
+        let names: Vec<&str> = fields.iter().map(|(name, ..)| &**name).collect();
+        if !names.contains(&"external_id") {
+            let names = names.join(", ");
+            bail!("{start}: expected a list, or an object with data, result or external_id, found {names:.300}");
+        }
+        let mut text = b"{".to_vec();
+        for (name, value, _) in fields {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            text.extend_from_slice(serde_json::to_string(name)?.as_bytes());
+            text.push(b':');
+            text.extend_from_slice(value);
+        }
+        text.push(b'}');
+        if (self.take)(Piece::Record(record(&text, start, self.bounds))).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        while self.scanner.behind_blanks()? == Some(b'{') {
+            if self.item()?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn list(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        self.scanner.pass(1);
+        loop {
+            // Also behind a comma that nothing follows.
+            if self.scanner.behind_blanks()? == Some(b']') {
+                self.scanner.pass(1);
+                return Ok(ControlFlow::Continue(()));
+            }
+            if self.item()?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if !self.goes_on(b']')? {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    /// True behind a comma, false behind the end.
+    fn goes_on(&mut self, end: u8) -> anyhow::Result<bool> {
+        let next = self.scanner.behind_blanks()?;
+        if next != Some(b',') && next != Some(end) {
+            let (place, end) = (self.scanner.place(), char::from(end));
+            bail!("{place}: expected a comma or {end:?}, found {}", found(next));
+        }
+        self.scanner.pass(1);
+        Ok(next == Some(b','))
+    }
+
+    /// An item of a list.
+    fn item(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        self.scanner.behind_blanks()?;
+        let (place, mut value, mut text) = (self.scanner.place(), Value::default(), Vec::new());
+        let end = self.scanner.until(&mut text, self.bounds.max_bytes, value.end())?;
+        let mut record = match end {
+            End::Found => record(&text, place, self.bounds),
+            _ => Record::too_large(place, &text, self.bounds),
+        };
+        let is_torn = end != End::Found || value.is_torn && record.fault.is_some();
+        if let Some(cut) = next_item(&text, place).filter(|_| is_torn) {
+            let bad = &text[..cut];
+            record = self::record(bad, place, self.bounds);
+            self.scanner.back(&text[cut..], place.behind(bad));
+        } else if end == End::OfFile || end == (End::TooFar { found: false }) && !self.scanner.skip(value.end())? {
+            bail!("{place}: expected the end of what begins here, found the end of the file");
+        }
+        Ok((self.take)(Piece::Record(record)))
+    }
+}
+
+/// Where an item that lost a bracket or a quote ends after all: before the comma in front of a line that begins as the
+/// item's own line does, with an object.
+fn next_item(text: &[u8], place: Place) -> Option<usize> {
+    let mut comma = None;
+    let mut at = 0;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let blanks = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        if comma.is_some() && blanks as u64 + 1 == place.column && line.get(blanks) == Some(&b'{') {
+            return comma;
+        }
+        let end = line.trim_ascii_end();
+        if !end.is_empty() {
+            comma = end.ends_with(b",").then_some(at + end.len() - 1);
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// Finds the end of a value by its brackets and quotes. Single quotes count: what they hold is no JSON anyway.
+#[derive(Default)]
+struct Value {
+    open: Vec<u8>,
+    /// The quote that ends the string which is open.
+    quote: Option<u8>,
+    is_escaped: bool,
+    /// Brackets that do not fit, or a string of several lines.
+    is_torn: bool,
+}
+
+impl Value {
+    fn end(&mut self) -> impl FnMut(&[u8]) -> Option<usize> {
+        |ready| ready.iter().enumerate().find_map(|(at, byte)| self.is_end(*byte).map(|own| at + usize::from(own)))
+    }
+
+    /// At the end, whether this byte still belongs to the value.
+    fn is_end(&mut self, byte: u8) -> Option<bool> {
+        if let Some(quote) = self.quote {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' => self.is_escaped = true,
+                b'\n' => self.is_torn = true,
+                _ if byte == quote => {
+                    self.quote = None;
+                    return self.open.is_empty().then_some(true);
+                }
+                _ => {}
+            }
+            return None;
+        }
+        match byte {
+            b'"' | b'\'' => self.quote = Some(byte),
+            b'{' | b'[' => self.open.push(byte),
+            b',' | b'}' | b']' if self.open.is_empty() => return Some(false),
+            b'}' | b']' => {
+                let opener = if byte == b'}' { b'{' } else { b'[' };
+                let fitting = self.open.iter().rposition(|open| *open == opener);
+                self.is_torn |= fitting.is_none_or(|at| at + 1 < self.open.len());
+                self.open.truncate(fitting.unwrap_or(self.open.len()));
+                return self.open.is_empty().then_some(true);
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+/// A record, if it is JSON.
+fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
+    let text = match bounds.text(bytes, place) {
+        Ok(text) => text,
+        Err(fault) => return Record::bad(place.line, bytes, fault),
+    };
+    let blanks = text.len() - text.trim_start().len();
+    let place = place.behind(&bytes[..blanks]);
+    let text = text.trim();
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        let at = offset(text, &error);
+        let why = error.to_string();
+        // Its own place counts from the record's begin.
+        let why = why.split(" at line ").next().unwrap_or_default();
+        let fault = format!("{}: expected JSON: {why}", place.behind(&text.as_bytes()[..at]));
+        return Record::bad(place.line, bytes, fault);
+    }
+    // Line ends stand only between tokens.
+    Record { line: place.line, text: text.replace(['\n', '\r'], " "), ..Record::default() }
+}
+
+/// Where in a text an error is.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let lines: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    (lines + error.column().saturating_sub(1)).min(text.len())
+}

@@ -1,0 +1,220 @@
+//! Orders out of CSV. The rows of an order may stand apart: a first pass over the file finds those orders, and the second
+//! one keeps them until it has read their last row. None is ever sent with a part of its rows.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::bail;
+
+use super::order::order;
+use super::read::{Bounds, Piece, Record, Start, Take};
+use super::rows::{Row, Rows};
+use super::scan::Scanner;
+use super::source::Source;
+use super::table::{Head, Layout};
+
+/// So many bytes of orders whose rows stand apart are kept.
+const MAX_KEPT: usize = 256 << 20;
+
+/// Reads orders.
+pub(super) fn read(
+    source: &Source,
+    count: &Arc<AtomicU64>,
+    layout: &Layout,
+    max_bytes: usize,
+    take: Take<'_>,
+) -> anyhow::Result<()> {
+    let apart = apart(source, layout, max_bytes)?;
+    let Opened { mut rows, head, bounds, is_packed } = open(source, count, layout, max_bytes)?;
+    let table = Some((head.delimiter, head.columns.clone()));
+    if take(Piece::Start(Start { charset: bounds.charset.name(), is_packed, table })).is_break() {
+        return Ok(());
+    }
+    let mut orders = Orders { head: &head, layout, bounds, apart, kept: HashMap::new(), kept_bytes: 0, take };
+    let (mut run, mut current, mut doubt) = (0, None::<Run>, None);
+    while let Some(row) = rows.next()? {
+        if row.is_empty(head.delimiter) {
+            continue;
+        }
+        let id = head.id(&row);
+        let mut open = match current.take() {
+            Some(open) if !begins_run(Some(&open.id), id.as_deref()) => open,
+            before => {
+                if let Some(before) = before
+                    && orders.close(before, run)?.is_break()
+                {
+                    return Ok(());
+                }
+                run += 1;
+                Run { id: id.clone().unwrap_or_default(), doubt: doubt.take(), ..Run::default() }
+            }
+        };
+        doubt = if id.is_none() { Some(row.place.line) } else { None };
+        open.push(row, max_bytes);
+        current = Some(open);
+    }
+    if let Some(last) = current
+        && orders.close(last, run)?.is_break()
+    {
+        return Ok(());
+    }
+    if !orders.kept.is_empty() {
+        bail!("expected the file as it was when it was read first, found it changed");
+    }
+    Ok(())
+}
+
+/// A file up to its first row.
+struct Opened<R> {
+    rows: Rows<R>,
+    head: Head,
+    bounds: Bounds,
+    is_packed: bool,
+}
+
+fn open(
+    source: &Source,
+    count: &Arc<AtomicU64>,
+    layout: &Layout,
+    max_bytes: usize,
+) -> anyhow::Result<Opened<impl Read + use<>>> {
+    let text = source.text(count)?;
+    let bounds = Bounds { max_bytes, charset: text.charset };
+    let mut rows = Rows { scanner: Scanner::new(text.reader), delimiter: b',', max_bytes };
+    let head = Head::read(&mut rows, layout, bounds)?;
+    Ok(Opened { rows, head, bounds, is_packed: text.is_packed })
+}
+
+/// True if a row is of another order than the one before: an empty cell means the order above.
+fn begins_run(current: Option<&[u8]>, id: Option<&[u8]>) -> bool {
+    match (current, id) {
+        (None, _) => true,
+        (Some(current), Some(id)) => !id.is_empty() && id != current,
+        (Some(_), None) => false,
+    }
+}
+
+fn hash(id: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The orders whose rows stand apart, by the hash of their ids, and the number of their last run of rows.
+fn apart(source: &Source, layout: &Layout, max_bytes: usize) -> anyhow::Result<HashMap<u64, u64>> {
+    let Opened { mut rows, head, .. } = open(source, &Arc::default(), layout, max_bytes)?;
+    let (mut seen, mut last) = (HashSet::new(), HashMap::new());
+    let (mut run, mut current) = (0, None::<Vec<u8>>);
+    while let Some(row) = rows.next()? {
+        if row.is_empty(head.delimiter) {
+            continue;
+        }
+        let id = head.id(&row);
+        if begins_run(current.as_deref(), id.as_deref()) {
+            run += 1;
+            let id = id.unwrap_or_default();
+            let hash = hash(&id);
+            if !seen.insert(hash) {
+                last.insert(hash, run);
+            }
+            current = Some(id);
+        }
+    }
+    Ok(last)
+}
+
+/// Rows of one order that follow each other, or are together by now.
+#[derive(Default)]
+struct Run {
+    id: Vec<u8>,
+    rows: Vec<Row>,
+    bytes: usize,
+    is_too_large: bool,
+    /// The line of a row before it that may belong to it.
+    doubt: Option<u64>,
+}
+
+impl Run {
+    fn push(&mut self, row: Row, max_bytes: usize) {
+        let bytes = row.text.len() + size_of::<Row>();
+        // The first one is shown at least.
+        if self.rows.is_empty() || self.bytes + bytes <= max_bytes {
+            self.bytes += bytes;
+            self.rows.push(row);
+        } else {
+            self.is_too_large = true;
+        }
+    }
+}
+
+/// Orders on their way.
+struct Orders<'o, 't> {
+    head: &'o Head,
+    layout: &'o Layout,
+    bounds: Bounds,
+    apart: HashMap<u64, u64>,
+    /// Those that are not whole, by the hash of their ids.
+    kept: HashMap<u64, Vec<Run>>,
+    kept_bytes: usize,
+    take: Take<'t>,
+}
+
+impl Orders<'_, '_> {
+    /// Passes an order on when its last row was read.
+    fn close(&mut self, run: Run, number: u64) -> anyhow::Result<ControlFlow<()>> {
+        let hash = hash(&run.id);
+        let Some(last) = self.apart.get(&hash).copied() else { return Ok(self.pass_on(&run)) };
+        self.keep(hash, run)?;
+        if number < last {
+            return Ok(ControlFlow::Continue(()));
+        }
+        for order in self.kept.remove(&hash).unwrap_or_default() {
+            self.kept_bytes -= order.bytes;
+            if self.pass_on(&order).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn keep(&mut self, hash: u64, run: Run) -> anyhow::Result<()> {
+        self.kept_bytes += run.bytes;
+        if self.kept_bytes > MAX_KEPT {
+            let line = run.rows.first().map_or(0, |row| row.place.line);
+            bail!(
+                "line {line}: expected the rows of an order together, found more than {MAX_KEPT} bytes of orders whose rows \
+                stand apart; sort the file by external_id"
+            );
+        }
+        let kept = self.kept.entry(hash).or_default();
+        // Two ids may have one hash.
+        match kept.iter_mut().find(|kept| kept.id == run.id) {
+            Some(kept) => {
+                let Run { rows, bytes, is_too_large, doubt, .. } = run;
+                kept.is_too_large |= is_too_large || kept.bytes + bytes > self.bounds.max_bytes;
+                kept.doubt = kept.doubt.or(doubt);
+                kept.bytes += bytes;
+                kept.rows.extend(rows);
+            }
+            None => kept.push(run),
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, run: &Run) -> ControlFlow<()> {
+        let Run { rows, is_too_large, doubt, .. } = run;
+        let mut record = order(rows, self.head, self.layout.map.as_ref(), self.bounds);
+        if let Some(first) = rows.first().filter(|_| *is_too_large) {
+            record = Record::too_large(first.place, &first.text, self.bounds);
+        } else if let Some(doubt) = doubt.filter(|_| record.fault.is_none()) {
+            let fault = format!("line {doubt}: expected a cell for external_id; the row may belong to this order");
+            let texts: Vec<&[u8]> = rows.iter().map(|row| &*row.text).collect();
+            record = Record::bad(record.line, &texts.join(&b'\n'), fault);
+        }
+        (self.take)(Piece::Record(record))
+    }
+}

@@ -1,0 +1,224 @@
+//! XML: the elements of a document's root. An item goes up to its end tag, so that one which is not well-formed leaves the
+//! others as they are.
+
+use std::io::Read;
+
+use anyhow::bail;
+use quick_xml::errors::IllFormedError;
+use quick_xml::events::Event;
+
+use super::markup::{Element, Kind, Markup, end_tag, next_element};
+use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
+use super::scan::{End, Place, Scanner};
+
+/// Where the next page of an answer begins.
+pub(super) const NEXT: &str = "next_from_id";
+
+/// A tag or the like outside of items.
+struct Token {
+    place: Place,
+    /// What stands before it, if it is not blank.
+    stray: bool,
+    text: Vec<u8>,
+    kind: Kind,
+}
+
+/// Reads the items and the fields beside them; those of an answer tell where the next page begins.
+pub(super) fn read<R: Read>(
+    scanner: &mut Scanner<R>,
+    bounds: Bounds,
+    is_answer: bool,
+    take: Take<'_>,
+) -> anyhow::Result<()> {
+    let mut document = Document { scanner, bounds };
+    let root = document.root()?;
+    let mut seen = false;
+    // Behind an item that is not well-formed may stand what belongs into it.
+    let mut is_behind_bad = false;
+    while let Some(root) = &root {
+        let Some(token) = document.token()? else {
+            bail!("{}: expected the end of {root}, found the end of the file", document.scanner.place());
+        };
+        let is_empty = matches!(token.kind, Kind::Empty(_));
+        let name = match token.kind {
+            _ if token.stray && !is_behind_bad => bail!("{}: expected only elements, found text", token.place),
+            Kind::Aside => continue,
+            Kind::End(name) if name == *root => break,
+            Kind::End(_) if is_behind_bad => continue,
+            Kind::End(name) => bail!("{}: expected the end of {root}, found that of {name}", token.place),
+            Kind::Doctype => bail!("{}: expected no DOCTYPE", token.place),
+            Kind::Start(name) | Kind::Empty(name) => name,
+        };
+        let mut record = document.element(&name, root, token.text, is_empty, token.place)?;
+        if LISTS.contains(&&*name) {
+            seen = true;
+            is_behind_bad = record.fault.is_some();
+            if !is_behind_bad && name != LISTS[0] {
+                record.text = as_item(&record.text);
+            }
+            if take(Piece::Record(record)).is_break() {
+                return Ok(());
+            }
+        } else if is_sent_along(&name)? || is_answer && name == NEXT {
+            if let Some(fault) = record.fault {
+                bail!(fault);
+            }
+            if seen && !is_answer {
+                bail!("{}: expected {name} before the items, found it behind", token.place);
+            }
+            if take(Piece::Field(name, record.text)).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    if !seen && !is_answer {
+        bail!("expected the root xml with elements data, found none");
+    }
+    document.end()
+}
+
+/// An element under the name by which it is imported.
+fn as_item(element: &str) -> String {
+    let item = LISTS[0];
+    format!("<{item}>{}</{item}>", inner(element))
+}
+
+/// What stands in an element.
+pub(super) fn inner(element: &str) -> &str {
+    let start = element.find('>').map_or(0, |at| at + 1);
+    let end = element.rfind("</").unwrap_or(start);
+    element.get(start..end).unwrap_or_default()
+}
+
+/// A document on its way.
+struct Document<'d, R> {
+    scanner: &'d mut Scanner<R>,
+    bounds: Bounds,
+}
+
+impl<R: Read> Document<'_, R> {
+    /// The next tag, comment or instruction; `None` at the end of the file.
+    fn token(&mut self) -> anyhow::Result<Option<Token>> {
+        let max = self.bounds.max_bytes;
+        let (before, mut text) = (self.scanner.place(), Vec::new());
+        let end = self.scanner.until(&mut text, max, |ready| ready.iter().position(|byte| *byte == b'<'))?;
+        let stray = !text.trim_ascii().is_empty();
+        if end != End::Found {
+            if stray {
+                bail!("{before}: expected only elements, found text");
+            }
+            return Ok(None);
+        }
+        let (place, mut markup) = (self.scanner.place(), Markup::default());
+        text.clear();
+        let end = self
+            .scanner
+            .until(&mut text, max, |ready| ready.iter().position(|byte| markup.is_end(*byte)).map(|at| at + 1))?;
+        if end != End::Found {
+            bail!("{place}: expected the end of what begins here, found the end of the file");
+        }
+        let kind = Kind::of(&text);
+        Ok(Some(Token { place: if stray { before } else { place }, stray, text, kind }))
+    }
+
+    /// The name of the root; `None` if there is nothing in it.
+    fn root(&mut self) -> anyhow::Result<Option<String>> {
+        loop {
+            let place = self.scanner.place();
+            let token = self.token()?;
+            match token.map(|token| (token.stray, token.kind)) {
+                Some((false, Kind::Aside)) => {}
+                Some((false, Kind::Start(name))) => return Ok(Some(name)),
+                Some((false, Kind::Empty(_))) => return Ok(None),
+                Some((false, Kind::Doctype)) => bail!("{place}: expected no DOCTYPE"),
+                _ => bail!("{place}: expected the root xml with elements data, found none"),
+            }
+        }
+    }
+
+    /// Behind the root stands nothing of interest.
+    fn end(&mut self) -> anyhow::Result<()> {
+        while let Some(token) = self.token()? {
+            if token.stray || !matches!(token.kind, Kind::Aside) {
+                bail!("{}: expected the end of the file behind the root", token.place);
+            }
+        }
+        Ok(())
+    }
+
+    /// An element whose start tag was read.
+    fn element(
+        &mut self,
+        name: &str,
+        root: &str,
+        start: Vec<u8>,
+        is_empty: bool,
+        place: Place,
+    ) -> anyhow::Result<Record> {
+        let (mut text, mut element) = (start, Element::new(name));
+        let max = self.bounds.max_bytes;
+        let end = if is_empty { End::Found } else { self.scanner.until(&mut text, max, |ready| element.end(ready))? };
+        let whole = match end {
+            End::Found => record(&text, place, self.bounds),
+            _ => Record::too_large(place, &text, self.bounds),
+        };
+        if whole.fault.is_none() {
+            return Ok(whole);
+        }
+        // It may have lost its end tag, and hold the next one.
+        if let Some(cut) = next_element(&text, name, root) {
+            let bad = &text[..cut];
+            self.scanner.back(&text[cut..], place.behind(bad));
+            return Ok(record(bad, place, self.bounds));
+        }
+        let is_cut = match end {
+            End::Found | End::TooFar { found: true } => false,
+            End::TooFar { found: false } => !self.scanner.skip(end_tag(name, &text))?,
+            End::OfFile => true,
+        };
+        if is_cut {
+            bail!("{place}: expected the end of {name}, which begins here, found the end of the file");
+        }
+        Ok(whole)
+    }
+}
+
+/// A record, if it is well-formed.
+fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
+    let text = match bounds.text(bytes, place) {
+        Ok(text) => text,
+        Err(fault) => return Record::bad(place.line, bytes, fault),
+    };
+    match fault(text) {
+        None => Record { line: place.line, text: text.to_owned(), ..Record::default() },
+        Some((at, fault)) => {
+            let place_of_fault = place.behind(&bytes[..at.min(bytes.len())]);
+            Record::bad(place.line, bytes, format!("{place_of_fault}: expected well-formed XML: {fault}"))
+        }
+    }
+}
+
+/// Why an element is not well-formed, and where.
+fn fault(text: &str) -> Option<(usize, String)> {
+    const KNOWN: [&str; 5] = ["amp", "lt", "gt", "quot", "apos"];
+    let mut reader = quick_xml::Reader::from_str(text);
+    let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+    loop {
+        let start = at(reader.buffer_position());
+        match reader.read_event() {
+            Ok(Event::Eof) => return None,
+            Ok(Event::DocType(_)) => return Some((start, "expected no DOCTYPE".to_owned())),
+            Ok(Event::GeneralRef(reference)) => {
+                let name: &str = &reference;
+                if !name.starts_with('#') && !KNOWN.contains(&name) {
+                    return Some((start, format!("expected a reference like &amp;, found &{name:.100};")));
+                }
+            }
+            Ok(_) => {}
+            Err(quick_xml::Error::IllFormed(IllFormedError::UnclosedReference)) => {
+                return Some((at(reader.error_position()), "a bare & is written &amp;".to_owned()));
+            }
+            Err(error) => return Some((at(reader.error_position()), error.to_string())),
+        }
+    }
+}
