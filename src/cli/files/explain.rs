@@ -51,7 +51,9 @@ fn head(path: &Path, format: FileFormat, start: &Start, layout: &Layout) -> Stri
     let file = format!("{}: {}, {packing}, {}", path.display(), format.name(), start.charset);
     let Some((delimiter, columns)) = &start.table else { return file };
     let separated = match delimiter {
-        b'\t' => "tab".to_owned(),
+        b',' => "commas".to_owned(),
+        b';' => "semicolons".to_owned(),
+        b'\t' => "tabs".to_owned(),
         other => char::from(*other).to_string(),
     };
     let columns = columns.iter().filter(|column| !column.name.is_empty()).map(|column| {

@@ -21,6 +21,8 @@ use crate::cli::output::Output;
 
 /// What stands around the items of a body, at most.
 const ENVELOPE_BYTES: usize = 4096;
+/// How a text begins that tells of the whole document.
+const SPOILED: [&str; 2] = ["line ", "byte "];
 /// How long a batch that is on its way is waited for after Ctrl-C.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -239,7 +241,7 @@ impl<'i> FileImport<'i> {
             let error = answer["error"].as_u64().unwrap_or(500);
             let text = answer["error_text"].as_str().unwrap_or("no text");
             // An order that spoils the document, by its depth, has to be found.
-            let spoiled = error == 400 && ["line ", "byte "].iter().any(|start| text.starts_with(start));
+            let spoiled = error == 400 && SPOILED.iter().any(|start| text.starts_with(start));
             let too_large = error == 413;
             let count = items.len();
             let results = if count == 1 && (spoiled || too_large && self.fields.is_empty()) {
@@ -331,9 +333,11 @@ impl<'i> FileImport<'i> {
     }
 }
 
-/// A reason with its place in the file, not in the batch, which nobody can look up: `data[7].status: …` is
+/// A reason with its place in the file, not in the request, which nobody can look up: `data[7].status: …` is
 /// `line 12: status: …`.
 fn placed(record: &Record, reason: &str) -> String {
+    let is_document = SPOILED.iter().any(|start| reason.starts_with(start));
+    let reason = reason.split_once(": ").filter(|_| is_document).map_or(reason, |(_, reason)| reason);
     let in_batch = reason.strip_prefix("data[").and_then(|rest| rest.split_once(']'));
     let reason = in_batch.map_or(reason, |(_, rest)| rest.trim_start_matches(['.', ':', ' ']));
     let index = reason.strip_prefix("lines[").and_then(|rest| rest.split_once(']')?.0.parse::<usize>().ok());

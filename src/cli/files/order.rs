@@ -41,27 +41,28 @@ impl<'h> Order<'h> {
         if let Some(fault) = &row.fault {
             return Err(fault.clone());
         }
-        let number = row.place.line;
-        let mut line = Cells::new();
-        let columns = &self.head.columns;
-        let mut count = 0;
-        for (at, cell) in row.cells(self.head.delimiter).enumerate() {
-            count = at + 1;
-            let column = columns.get(at);
-            let text = self.text(&cell, at).map_err(|fault| format!("line {number}{fault}"))?;
-            match column {
-                _ if text.is_empty() => {}
-                Some(column) if column.name.is_empty() => {
-                    return Err(format!(
-                        "line {number}: expected a name above the cell {text:.100?} in column {count}"
-                    ));
-                }
-                Some(column) => self.put(column, text, number, &mut line)?,
-                None => return Err(self.wrong_count(row)),
-            }
+        let (number, columns) = (row.place.line, &self.head.columns);
+        let cells: Vec<_> = row.cells(self.head.delimiter).collect();
+        // What a spreadsheet adds, or leaves out, is empty and has no name.
+        let too_many = cells.iter().skip(columns.len()).any(|cell| !cell.trim_ascii().is_empty());
+        let too_few = columns.iter().skip(cells.len()).any(|column| !column.name.is_empty());
+        if too_many || too_few {
+            return Err(format!("line {number}: expected {} cells, found {}", columns.len(), cells.len()));
         }
-        if columns.iter().skip(count).any(|column| !column.name.is_empty()) {
-            return Err(self.wrong_count(row));
+        let mut line = Cells::new();
+        for (at, (column, cell)) in columns.iter().zip(&cells).enumerate() {
+            let text = std::str::from_utf8(cell).map(plain).map_err(|error| {
+                let misfit = self.bounds.misfit(cell[error.valid_up_to()]);
+                format!("line {number}, {}: {misfit}", column.name)
+            })?;
+            if text.is_empty() {
+                continue;
+            }
+            if column.name.is_empty() {
+                let place = format!("line {number}, column {}", at + 1);
+                return Err(format!("{place}: expected a name above the cell {text:.100?}"));
+            }
+            self.put(column, text, number, &mut line)?;
         }
         if line.is_empty() {
             return Ok(());
@@ -97,19 +98,6 @@ impl<'h> Order<'h> {
             }
         }
         Ok(())
-    }
-
-    /// A cell's text; or what is wrong with it, behind the line's number.
-    fn text<'c>(&self, cell: &'c [u8], at: usize) -> Result<&'c str, String> {
-        std::str::from_utf8(cell).map(plain).map_err(|error| {
-            let name = self.head.columns.get(at).map_or("", |column| &column.name);
-            format!(", {name}: {}", self.bounds.misfit(cell[error.valid_up_to()]))
-        })
-    }
-
-    fn wrong_count(&self, row: &Row) -> String {
-        let (expected, found) = (self.head.columns.len(), row.cells(self.head.delimiter).count());
-        format!("line {}: expected {expected} cells, found {found}", row.place.line)
     }
 
     fn json(&mut self) -> Result<Json, String> {

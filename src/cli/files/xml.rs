@@ -31,56 +31,67 @@ pub(super) fn read<R: Read>(
     take: Take<'_>,
 ) -> anyhow::Result<()> {
     let mut document = Document { scanner, bounds };
-    let root = document.root()?;
-    let mut seen = false;
-    // Behind an item that is not well-formed may stand what belongs into it.
-    let mut is_behind_bad = false;
-    while let Some(root) = &root {
+    let Some(root) = document.root()? else { bail!(NO_ITEMS) };
+    // An item is good when nothing behind it says that its end tag was none.
+    let (mut last, mut seen) = (None::<Record>, false);
+    loop {
         let Some(token) = document.token()? else {
             bail!("{}: expected the end of {root}, found the end of the file", document.scanner.place());
         };
-        let is_empty = matches!(token.kind, Kind::Empty(_));
-        let name = match token.kind {
-            _ if token.stray && !is_behind_bad => bail!("{}: expected only elements, found text", token.place),
+        let Token { place, stray, text, kind } = token;
+        let is_behind_bad = last.as_ref().is_some_and(|last| last.fault.is_some());
+        let is_empty = matches!(kind, Kind::Empty(_));
+        let name = match kind {
+            _ if stray && !is_behind_bad => bail!("{place}: expected only elements, found text"),
             Kind::Aside => continue,
-            Kind::End(name) if name == *root => break,
-            Kind::End(_) if is_behind_bad => continue,
-            Kind::End(name) => bail!("{}: expected the end of {root}, found that of {name}", token.place),
-            Kind::Doctype => bail!("{}: expected no DOCTYPE", token.place),
+            Kind::Doctype => bail!("{place}: expected no DOCTYPE"),
+            Kind::End(name) if name == root => break,
+            Kind::End(name) => match &mut last {
+                Some(last) => {
+                    let fault = || format!("{place}: expected well-formed XML: {name} ends, which did not begin");
+                    last.fault.get_or_insert_with(fault);
+                    continue;
+                }
+                None => bail!("{place}: expected the end of {root}, found that of {name}"),
+            },
             Kind::Start(name) | Kind::Empty(name) => name,
         };
-        let mut record = document.element(&name, root, token.text, is_empty, token.place)?;
+        let record = document.element(&name, &root, text, is_empty, place)?;
+        let mut piece = None;
         if LISTS.contains(&&*name) {
             seen = true;
-            is_behind_bad = record.fault.is_some();
-            if !is_behind_bad && name != LISTS[0] {
-                record.text = as_item(&record.text);
-            }
-            if take(Piece::Record(record)).is_break() {
-                return Ok(());
-            }
+            piece = last.replace(as_item(record, &name)).map(Piece::Record);
         } else if is_sent_along(&name)? || is_answer && name == NEXT {
             if let Some(fault) = record.fault {
                 bail!(fault);
             }
             if seen && !is_answer {
-                bail!("{}: expected {name} before the items, found it behind", token.place);
+                bail!("{place}: expected {name} before the items, found it behind");
             }
-            if take(Piece::Field(name, record.text)).is_break() {
-                return Ok(());
-            }
+            piece = Some(Piece::Field(name, record.text));
+        }
+        if piece.is_some_and(|piece| take(piece).is_break()) {
+            return Ok(());
         }
     }
+    if last.is_some_and(|last| take(Piece::Record(last)).is_break()) {
+        return Ok(());
+    }
     if !seen && !is_answer {
-        bail!("expected the root xml with elements data, found none");
+        bail!(NO_ITEMS);
     }
     document.end()
 }
 
-/// An element under the name by which it is imported.
-fn as_item(element: &str) -> String {
+const NO_ITEMS: &str = "expected the root xml with elements data, found none";
+
+/// An item under the name by which it is imported.
+fn as_item(mut record: Record, name: &str) -> Record {
     let item = LISTS[0];
-    format!("<{item}>{}</{item}>", inner(element))
+    if name != item && record.fault.is_none() {
+        record.text = format!("<{item}>{}</{item}>", inner(&record.text));
+    }
+    record
 }
 
 /// What stands in an element.
@@ -203,10 +214,14 @@ fn fault(text: &str) -> Option<(usize, String)> {
     const KNOWN: [&str; 5] = ["amp", "lt", "gt", "quot", "apos"];
     let mut reader = quick_xml::Reader::from_str(text);
     let at = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+    let mut open = 0_usize;
     loop {
         let start = at(reader.buffer_position());
         match reader.read_event() {
-            Ok(Event::Eof) => return None,
+            Ok(Event::Eof) if open == 0 => return None,
+            Ok(Event::Eof) => return Some((start, "expected the end of each element".to_owned())),
+            Ok(Event::Start(_)) => open += 1,
+            Ok(Event::End(_)) => open = open.saturating_sub(1),
             Ok(Event::DocType(_)) => return Some((start, "expected no DOCTYPE".to_owned())),
             Ok(Event::GeneralRef(reference)) => {
                 let name: &str = &reference;
