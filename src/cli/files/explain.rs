@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::read::{self, Piece, Record, Start};
+use super::source::Source;
 use super::table::Layout;
 use super::{FileFormat, ImportArguments};
 use crate::cli::output::print;
@@ -25,7 +26,7 @@ pub(in crate::cli) fn explain(arguments: &ImportArguments, max_body_bytes: usize
 }
 
 fn one(arguments: &ImportArguments, layout: &Layout, path: &Path, max_bytes: usize) -> anyhow::Result<bool> {
-    let source = arguments.source(path)?;
+    let source = Source::open(path, arguments.format(path)?, arguments.encoding()?)?;
     let (mut count, mut is_good, mut printed) = (0, true, Ok(()));
     let mut take = |piece| {
         let text = match piece {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::pack::{Batch, Packer};
 use super::progress::{Progress, rate};
 use super::read::{self, Record, SKIP_TRIGGERS};
+use super::source::Source;
 use super::state::{Failed, State, Tally, beside};
 use super::table::Layout;
 use super::{FileFormat, ImportArguments, Target, What};
@@ -215,12 +216,13 @@ impl<'i> FileImport<'i> {
     /// Starts to read, behind what was acknowledged before.
     fn reader(&self, sender: mpsc::Sender<Batch>) -> anyhow::Result<std::thread::JoinHandle<anyhow::Result<()>>> {
         let count = Arc::new(AtomicU64::new(0));
-        let source = self.arguments.source(&self.path)?;
+        let (path, format, encoding) = (self.path.clone(), self.format, self.arguments.encoding()?);
         let (max_items, max_bytes) =
             (self.arguments.batch as usize, self.max_body_bytes.saturating_sub(ENVELOPE_BYTES));
         let mut packer = Packer::new(max_items, max_bytes, self.tally.read, Arc::clone(&count), sender);
         let layout = Arc::clone(&self.layout);
         Ok(std::thread::spawn(move || {
+            let source = Source::open(&path, format, encoding)?;
             let done = read::read(&source, &count, &layout, max_bytes, &mut |piece| packer.take(piece));
             // What was good before a fault is sent all the same.
             let _ = packer.pass_on();

@@ -85,7 +85,7 @@ impl<R: Read> Document<'_, '_, R> {
             let name = self.name()?;
             let place = self.scanner.place();
             let first = self.scanner.behind_blanks()?;
-            if LISTS.contains(&&*name) && matches!(first, Some(b'[' | b'{')) && !is_call {
+            if LISTS.contains(&&*name) && matches!(first, Some(b'[' | b'{')) {
                 is_call = true;
                 if self.fields(std::mem::take(&mut fields))?.is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -246,10 +246,13 @@ fn next_item(text: &[u8], place: Place) -> Option<usize> {
     None
 }
 
-/// Finds the end of a value by its brackets and quotes. Single quotes count: what they hold is no JSON anyway.
+/// Finds the end of a value by its brackets and quotes. A quote opens a string only where one may stand, so that one too
+/// many does no harm; single ones do, too: what they hold is no JSON anyway.
 #[derive(Default)]
 struct Value {
     open: Vec<u8>,
+    /// The last byte outside of strings that is no blank.
+    last: Option<u8>,
     /// The quote that ends the string which is open.
     quote: Option<u8>,
     is_escaped: bool,
@@ -270,15 +273,19 @@ impl Value {
                 b'\\' => self.is_escaped = true,
                 b'\n' => self.is_torn = true,
                 _ if byte == quote => {
-                    self.quote = None;
+                    (self.quote, self.last) = (None, Some(quote));
                     return self.open.is_empty().then_some(true);
                 }
                 _ => {}
             }
             return None;
         }
+        let opens = matches!(self.last, None | Some(b'{' | b'[' | b',' | b':'));
+        if !byte.is_ascii_whitespace() {
+            self.last = Some(byte);
+        }
         match byte {
-            b'"' | b'\'' => self.quote = Some(byte),
+            b'"' | b'\'' if opens => self.quote = Some(byte),
             b'{' | b'[' => self.open.push(byte),
             b',' | b'}' | b']' if self.open.is_empty() => return Some(false),
             b'}' | b']' => {

@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{ArgGroup, Args};
+use encoding_rs::Encoding;
 
 use map::Map;
-use source::Source;
 use table::Layout;
 
 pub(super) use explain::explain;
@@ -198,9 +198,8 @@ impl ImportArguments {
         said.into_iter().flatten().collect()
     }
 
-    fn source(&self, path: &Path) -> anyhow::Result<Source> {
-        let encoding = self.encoding.as_deref().map(charset::named).transpose()?;
-        Source::open(path, self.format(path)?, encoding)
+    fn encoding(&self) -> anyhow::Result<Option<&'static Encoding>> {
+        self.encoding.as_deref().map(charset::named).transpose()
     }
 }
 

@@ -28,13 +28,25 @@ pub(super) fn read(
     max_bytes: usize,
     take: Take<'_>,
 ) -> anyhow::Result<()> {
+    read_within(MAX_KEPT, source, count, layout, max_bytes, take)
+}
+
+/// The same, but no more than so many bytes are kept.
+fn read_within(
+    max_kept: usize,
+    source: &Source,
+    count: &Arc<AtomicU64>,
+    layout: &Layout,
+    max_bytes: usize,
+    take: Take<'_>,
+) -> anyhow::Result<()> {
     let apart = apart(source, layout, max_bytes)?;
     let Opened { mut rows, head, bounds, is_packed } = open(source, count, layout, max_bytes)?;
     let table = Some((head.delimiter, head.columns.clone()));
     if take(Piece::Start(Start { charset: bounds.charset.name(), is_packed, table })).is_break() {
         return Ok(());
     }
-    let mut orders = Orders { head: &head, layout, bounds, apart, kept: HashMap::new(), kept_bytes: 0, take };
+    let mut orders = Orders { head: &head, layout, bounds, apart, kept: HashMap::new(), kept_bytes: 0, max_kept, take };
     let (mut run, mut current, mut doubt) = (0, None::<Run>, None);
     while let Some(row) = rows.next()? {
         if row.is_empty(head.delimiter) {
@@ -160,6 +172,7 @@ struct Orders<'o, 't> {
     /// Those that are not whole, by the hash of their ids.
     kept: HashMap<u64, Vec<Run>>,
     kept_bytes: usize,
+    max_kept: usize,
     take: Take<'t>,
 }
 
@@ -183,11 +196,12 @@ impl Orders<'_, '_> {
 
     fn keep(&mut self, hash: u64, run: Run) -> anyhow::Result<()> {
         self.kept_bytes += run.bytes;
-        if self.kept_bytes > MAX_KEPT {
+        if self.kept_bytes > self.max_kept {
             let line = run.rows.first().map_or(0, |row| row.place.line);
             bail!(
-                "line {line}: expected the rows of an order together, found more than {MAX_KEPT} bytes of orders whose rows \
-                stand apart; sort the file by external_id"
+                "line {line}: expected the rows of an order together, found more than {} bytes of orders whose rows \
+                stand apart; sort the file by external_id",
+                self.max_kept
             );
         }
         let kept = self.kept.entry(hash).or_default();
@@ -216,5 +230,49 @@ impl Orders<'_, '_> {
             record = Record::bad(record.line, &texts.join(&b'\n'), fault);
         }
         (self.take)(Piece::Record(record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::cli::files::FileFormat;
+
+    /// Reads rows of these orders, and says which orders came out, with how many lines.
+    fn orders(ids: &[&str], max_kept: usize) -> (Vec<(String, usize)>, String) {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        writeln!(file, "external_id,line.external_id").expect("a file");
+        for (at, id) in ids.iter().enumerate() {
+            writeln!(file, "{id},{at}").expect("a file");
+        }
+        let source = Source::open(file.path(), FileFormat::Csv, None).expect("a file");
+        let mut found = Vec::new();
+        let mut take = |piece| {
+            if let Piece::Record(record) = piece {
+                let order: serde_json::Value = serde_json::from_str(&record.text).expect("JSON");
+                let lines = order["lines"].as_array().expect("lines").len();
+                found.push((order["external_id"].as_str().expect("an id").to_owned(), lines));
+            }
+            ControlFlow::Continue(())
+        };
+        let done = read_within(max_kept, &source, &Arc::default(), &Layout::default(), 10_000, &mut take);
+        (found, done.err().map(|error| error.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn orders_whose_rows_stand_apart_are_kept_up_to_a_bound() {
+        let found =
+            |all: &[(&str, usize)]| all.iter().map(|(id, lines)| ((*id).to_owned(), *lines)).collect::<Vec<_>>();
+        let apart = ["A", "B", "A", "", "C", "B", "B", "A", "D"];
+        assert_eq!(orders(&apart, 10_000), (found(&[("C", 1), ("B", 3), ("A", 4), ("D", 1)]), String::new()));
+        let (read, error) = orders(&["D", "A", "B", "C", "A", "B", "C"], 200);
+        assert_eq!(read, found(&[("D", 1)]), "what is whole goes before");
+        assert!(
+            error.starts_with("line 5: expected the rows of an order together, found more than 200 bytes"),
+            "{error}"
+        );
+        assert!(error.ends_with("sort the file by external_id"), "{error}");
     }
 }

@@ -47,11 +47,13 @@ pub(super) struct Scanner<R> {
     buffer: Vec<u8>,
     at: usize,
     place: Place,
+    /// What ended the source, behind what was read of it.
+    error: Option<io::Error>,
 }
 
 impl<R: Read> Scanner<R> {
     pub(super) fn new(source: R) -> Self {
-        Scanner { source, buffer: Vec::new(), at: 0, place: Place::START }
+        Scanner { source, buffer: Vec::new(), at: 0, place: Place::START, error: None }
     }
 
     /// Where the next byte stands.
@@ -69,15 +71,18 @@ impl<R: Read> Scanner<R> {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        self.buffer.resize(CHUNK, 0);
-        let read = loop {
-            match self.source.read(&mut self.buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
+        self.buffer.clear();
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let read = self.source.by_ref().take(CHUNK as u64).read_to_end(&mut self.buffer);
+        match read {
+            Err(error) if self.buffer.is_empty() => Err(error),
+            read => {
+                self.error = read.err();
+                Ok(())
             }
-        };
-        self.buffer.truncate(*read.as_ref().unwrap_or(&0));
-        read.map(drop)
+        }
     }
 
     /// Goes on behind so many of the bytes that are ready.

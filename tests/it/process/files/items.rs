@@ -34,6 +34,9 @@ async fn a_bad_item_of_a_list_fails_alone() {
         ("no UTF-8", "{\"external_id\":\"\u{1}\"}"),
         ("a brace that lacks", "{\"external_id\":\"B\""),
         ("a quote that lacks", "{\"external_id\":\"B,\"status\":\"new\"}"),
+        ("a quote that lacks, and a brace", "{\"external_id\":\"B"),
+        ("a quote too many", "{\"external_id\":\"5\" pipe\", \"b\":1}"),
+        ("an apostrophe without quotes", "{\"external_id\":O'Neil}"),
     ] {
         for (list, end) in
             [("{\"data\":[\n", "\n]}"), ("{\"error\":0,\"result\":[\n", "\n],\"next_from_id\":\"\"}"), ("[\n", "]\n")]
@@ -93,6 +96,47 @@ async fn a_bad_element_fails_alone() {
     // What was kept as text can be read.
     let again = import(&db, "", &files.path("b.xml.failed.xml"));
     assert_eq!((again.code, summary(&again)), (Some(3), [1, 0, 0, 0, 1]), "{}", again.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_is_too_large_fails_alone() {
+    let (db, files) = (shop().await, Files::new());
+    // What a request has around its items is left out of this.
+    let config = files.write("config.toml", "max_body_bytes = 8192\n");
+    let long = "x, }]<&>".repeat(1_000);
+    let large = order("B").replace("\"p\"", &format!("\"{long}\""));
+    let large_element = element("B").replace("<product>p<", &format!("<product><![CDATA[{long}]]><"));
+    let row = |id: &str, product: &str| format!("{id},a@example.com,website,new,1,USD,1,\"{product}\"\n");
+    let rows =
+        (0..200).map(|line| format!("B,a@example.com,website,new,1,USD,{line},p\n")).collect::<Vec<_>>().concat();
+    let head = "external_id,email,endpoint,status,total_price,currency,line.external_id,line.product\n";
+    for (name, text) in [
+        ("a.json", format!("{{\"data\":[{},{large},{}]}}", order("A"), order("C"))),
+        ("a.ndjson", format!("{}\n{large}\n{}\n", order("A"), order("C"))),
+        ("a.xml", format!("<xml>{}{large_element}{}</xml>", element("A"), element("C"))),
+        ("a.csv", format!("{head}{}{}{}", row("A", "p"), row("B", &long), row("C", "p"))),
+        ("b.csv", format!("{head}{}{rows}{}", row("A", "p"), row("C", "p"))),
+    ] {
+        let program = ordergate(&db, "--output json import --account test --config").arg(&config);
+        let ended = program.arg(files.write(name, text)).run();
+        assert_eq!((ended.code, summary(&ended)[0], summary(&ended)[4]), (Some(3), 3, 1), "{name}: {}", ended.err);
+        let extension = if name.ends_with("xml") { "xml" } else { "ndjson" };
+        let failed = read(&files.path(&format!("{name}.failed.{extension}")));
+        assert!(failed.contains("of at most 4096 bytes") && failed.len() < 10_000, "{name}: {failed:.300}");
+    }
+    assert_eq!(stored(&db).await, "A=1 C=1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_are_stored_with_warnings_are_told() {
+    let (db, files) = (shop().await, Files::new());
+    let unfilled =
+        |id: &str| order(id).replacen('{', "{\"matching\":\"email_phone\",\"phone\":\"+7 (___) ___-__-__\",", 1);
+    let text = format!("{}\n{}\n{}\n", order("A"), unfilled("B"), unfilled("C"));
+    let ended = import(&db, "--batch 1", &files.write("a.ndjson", text));
+    assert_eq!((ended.code, summary(&ended)), (Some(0), [3, 3, 0, 0, 0]), "{}", ended.err);
+    let said = "a.ndjson: 2 orders were stored with warnings; the first, line 2: phone: ";
+    assert!(ended.err.contains(said), "{}", ended.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
