@@ -18,11 +18,14 @@ pub(super) fn order(rows: &[Row], head: &Head, map: Option<&Map>, bounds: Bounds
     let mut order = Order { head, map, bounds, cells: Cells::new(), lines: Vec::new(), rows: Vec::new() };
     match rows.iter().try_for_each(|row| order.add(row)).and_then(|()| order.json()) {
         Ok(json) => Record { line, rows: order.rows, text: json.to_string(), fault: None },
-        Err(fault) => {
-            let texts: Vec<&[u8]> = rows.iter().map(|row| &*row.text).collect();
-            Record::bad(line, &texts.join(&b'\n'), fault)
-        }
+        Err(fault) => bad(rows, fault),
     }
+}
+
+/// Rows that make no order, as they stand.
+pub(super) fn bad(rows: &[Row], fault: String) -> Record {
+    let texts: Vec<&[u8]> = rows.iter().map(|row| &*row.text).collect();
+    Record::bad(rows.first().map_or(0, |row| row.place.line), &texts.join(&b'\n'), fault)
 }
 
 /// An order on its way.
@@ -43,10 +46,7 @@ impl<'h> Order<'h> {
         }
         let (number, columns) = (row.place.line, &self.head.columns);
         let cells: Vec<_> = row.cells(self.head.delimiter).collect();
-        // What a spreadsheet adds, or leaves out, is empty and has no name.
-        let too_many = cells.iter().skip(columns.len()).any(|cell| !cell.trim_ascii().is_empty());
-        let too_few = columns.iter().skip(cells.len()).any(|column| !column.name.is_empty());
-        if too_many || too_few {
+        if !self.head.fits(&cells) {
             return Err(format!("line {number}: expected {} cells, found {}", columns.len(), cells.len()));
         }
         let mut line = Cells::new();

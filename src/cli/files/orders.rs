@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::bail;
 
-use super::order::order;
+use super::order::{bad, order};
 use super::read::{Bounds, Piece, Record, Start, Take};
 use super::rows::{Row, Rows};
 use super::scan::Scanner;
 use super::source::Source;
-use super::table::{Head, Layout};
+use super::table::{Head, Layout, trimmed};
 
 /// So many bytes of orders whose rows stand apart are kept.
 const MAX_KEPT: usize = 256 << 20;
@@ -40,37 +40,41 @@ fn read_within(
     max_bytes: usize,
     take: Take<'_>,
 ) -> anyhow::Result<()> {
-    let apart = apart(source, layout, max_bytes)?;
-    let Opened { mut rows, head, bounds, is_packed } = open(source, count, layout, max_bytes)?;
+    let survey = Survey::of(source, layout, max_bytes)?;
+    let Table { mut rows, head, bounds, is_packed } = open(source, count, layout, max_bytes)?;
     let table = Some((head.delimiter, head.columns.clone()));
     if take(Piece::Start(Start { charset: bounds.charset.name(), is_packed, table })).is_break() {
         return Ok(());
     }
-    let mut orders = Orders { head: &head, layout, bounds, apart, kept: HashMap::new(), kept_bytes: 0, max_kept, take };
-    let (mut run, mut current, mut doubt) = (0, None::<Run>, None);
+    let mut orders =
+        Orders { head: &head, layout, bounds, survey, kept: HashMap::new(), kept_bytes: 0, max_kept, take };
+    let (mut number, mut current, mut doubt) = (0, None::<Run>, None);
     while let Some(row) = rows.next()? {
         if row.is_empty(head.delimiter) {
             continue;
         }
         let id = head.id(&row);
-        let mut open = match current.take() {
-            Some(open) if !begins_run(Some(&open.id), id.as_deref()) => open,
+        let mut run = match current.take() {
+            Some(run) if !begins_run(Some(&run.id), id.as_deref()) => run,
             before => {
-                if let Some(before) = before
-                    && orders.close(before, run)?.is_break()
-                {
-                    return Ok(());
+                if let Some(mut before) = before {
+                    if orders.survey.has_empty_ids && !head.knows_order(&row) {
+                        before.doubt = Some(row.place.line);
+                    }
+                    if orders.close(before, number)?.is_break() {
+                        return Ok(());
+                    }
                 }
-                run += 1;
+                number += 1;
                 Run { id: id.clone().unwrap_or_default(), doubt: doubt.take(), ..Run::default() }
             }
         };
         doubt = if id.is_none() { Some(row.place.line) } else { None };
-        open.push(row, max_bytes);
-        current = Some(open);
+        run.push(row, max_bytes);
+        current = Some(run);
     }
     if let Some(last) = current
-        && orders.close(last, run)?.is_break()
+        && orders.close(last, number)?.is_break()
     {
         return Ok(());
     }
@@ -81,7 +85,7 @@ fn read_within(
 }
 
 /// A file up to its first row.
-struct Opened<R> {
+struct Table<R> {
     rows: Rows<R>,
     head: Head,
     bounds: Bounds,
@@ -93,12 +97,12 @@ fn open(
     count: &Arc<AtomicU64>,
     layout: &Layout,
     max_bytes: usize,
-) -> anyhow::Result<Opened<impl Read + use<>>> {
+) -> anyhow::Result<Table<impl Read + use<>>> {
     let text = source.text(count)?;
     let bounds = Bounds { max_bytes, charset: text.charset };
     let mut rows = Rows { scanner: Scanner::new(text.reader), delimiter: b',', max_bytes };
     let head = Head::read(&mut rows, layout, bounds)?;
-    Ok(Opened { rows, head, bounds, is_packed: text.is_packed })
+    Ok(Table { rows, head, bounds, is_packed: text.is_packed })
 }
 
 /// True if a row is of another order than the one before: an empty cell means the order above.
@@ -116,27 +120,44 @@ fn hash(id: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The orders whose rows stand apart, by the hash of their ids, and the number of their last run of rows.
-fn apart(source: &Source, layout: &Layout, max_bytes: usize) -> anyhow::Result<HashMap<u64, u64>> {
-    let Opened { mut rows, head, .. } = open(source, &Arc::default(), layout, max_bytes)?;
-    let (mut seen, mut last) = (HashSet::new(), HashMap::new());
-    let (mut run, mut current) = (0, None::<Vec<u8>>);
-    while let Some(row) = rows.next()? {
-        if row.is_empty(head.delimiter) {
-            continue;
-        }
-        let id = head.id(&row);
-        if begins_run(current.as_deref(), id.as_deref()) {
-            run += 1;
-            let id = id.unwrap_or_default();
-            let hash = hash(&id);
-            if !seen.insert(hash) {
-                last.insert(hash, run);
+/// What the first pass over a file finds. Orders are known by the hashes of their ids.
+#[derive(Default)]
+struct Survey {
+    /// The orders whose rows stand apart, and the number of their last run of rows.
+    last: HashMap<u64, u64>,
+    /// What may name the order of a row that is too bad to tell, and the row's line.
+    doubts: HashMap<u64, u64>,
+    /// Some rows belong to the order above because their ids are empty.
+    has_empty_ids: bool,
+}
+
+impl Survey {
+    fn of(source: &Source, layout: &Layout, max_bytes: usize) -> anyhow::Result<Self> {
+        let Table { mut rows, head, .. } = open(source, &Arc::default(), layout, max_bytes)?;
+        let (mut survey, mut seen) = (Survey::default(), HashSet::new());
+        let (mut number, mut current) = (0, None::<Vec<u8>>);
+        while let Some(row) = rows.next()? {
+            if row.is_empty(head.delimiter) {
+                continue;
             }
-            current = Some(id);
+            if !head.knows_order(&row) {
+                let hashes = row.cells(head.delimiter).map(|cell| hash(&trimmed(&cell)));
+                survey.doubts.extend(hashes.map(|hash| (hash, row.place.line)));
+            }
+            let id = head.id(&row);
+            survey.has_empty_ids |= id.as_ref().is_some_and(Vec::is_empty);
+            if begins_run(current.as_deref(), id.as_deref()) {
+                number += 1;
+                let id = id.unwrap_or_default();
+                let hash = hash(&id);
+                if !seen.insert(hash) {
+                    survey.last.insert(hash, number);
+                }
+                current = Some(id);
+            }
         }
+        Ok(survey)
     }
-    Ok(last)
 }
 
 /// Rows of one order that follow each other, or are together by now.
@@ -146,7 +167,7 @@ struct Run {
     rows: Vec<Row>,
     bytes: usize,
     is_too_large: bool,
-    /// The line of a row before it that may belong to it.
+    /// The line of a row that may belong to it.
     doubt: Option<u64>,
 }
 
@@ -168,7 +189,7 @@ struct Orders<'o, 't> {
     head: &'o Head,
     layout: &'o Layout,
     bounds: Bounds,
-    apart: HashMap<u64, u64>,
+    survey: Survey,
     /// Those that are not whole, by the hash of their ids.
     kept: HashMap<u64, Vec<Run>>,
     kept_bytes: usize,
@@ -180,7 +201,7 @@ impl Orders<'_, '_> {
     /// Passes an order on when its last row was read.
     fn close(&mut self, run: Run, number: u64) -> anyhow::Result<ControlFlow<()>> {
         let hash = hash(&run.id);
-        let Some(last) = self.apart.get(&hash).copied() else { return Ok(self.pass_on(&run)) };
+        let Some(last) = self.survey.last.get(&hash).copied() else { return Ok(self.pass_on(&run)) };
         self.keep(hash, run)?;
         if number < last {
             return Ok(ControlFlow::Continue(()));
@@ -220,14 +241,14 @@ impl Orders<'_, '_> {
     }
 
     fn pass_on(&mut self, run: &Run) -> ControlFlow<()> {
-        let Run { rows, is_too_large, doubt, .. } = run;
+        let Run { id, rows, is_too_large, .. } = run;
         let mut record = order(rows, self.head, self.layout.map.as_ref(), self.bounds);
+        let doubt = run.doubt.or_else(|| self.survey.doubts.get(&hash(id)).copied());
         if let Some(first) = rows.first().filter(|_| *is_too_large) {
             record = Record::too_large(first.place, &first.text, self.bounds);
-        } else if let Some(doubt) = doubt.filter(|_| record.fault.is_none()) {
-            let fault = format!("line {doubt}: expected a cell for external_id; the row may belong to this order");
-            let texts: Vec<&[u8]> = rows.iter().map(|row| &*row.text).collect();
-            record = Record::bad(record.line, &texts.join(&b'\n'), fault);
+        } else if let Some(line) = doubt.filter(|_| record.fault.is_none()) {
+            let fault = format!("line {line}: expected a row that tells its order; it may belong to this one");
+            record = bad(rows, fault);
         }
         (self.take)(Piece::Record(record))
     }

@@ -30,6 +30,13 @@ impl Row {
         })
     }
 
+    /// How many cells stand before its fault.
+    pub(super) fn sound_cells(&self, delimiter: u8) -> usize {
+        let Row { place, sound, .. } = *self;
+        let before = Row { place, text: self.text[..sound].to_vec(), sound, fault: None };
+        before.cells(delimiter).count() - 1
+    }
+
     /// True without anything in it.
     pub(super) fn is_empty(&self, delimiter: u8) -> bool {
         self.text.iter().all(|byte| *byte == delimiter || byte.is_ascii_whitespace())

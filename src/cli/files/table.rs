@@ -1,5 +1,6 @@
 //! Orders as CSV: one row for each line of an order.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{Read, Write};
 
@@ -167,11 +168,20 @@ impl Head {
 
     /// What names the order of a row: nothing where its cell is empty, `None` where it has none.
     pub(super) fn id(&self, row: &Row) -> Option<Vec<u8>> {
-        let cell = row.cells(self.delimiter).nth(self.id)?;
-        Some(
-            std::str::from_utf8(&cell)
-                .map_or_else(|_| cell.trim_ascii().to_vec(), |text| plain(text).as_bytes().to_vec()),
-        )
+        row.cells(self.delimiter).nth(self.id).map(|cell| trimmed(&cell))
+    }
+
+    /// True if a row has as many cells as there are columns. Those without a name may lack.
+    pub(super) fn fits(&self, cells: &[Cow<'_, [u8]>]) -> bool {
+        cells.len() <= self.columns.len() && self.columns.iter().skip(cells.len()).all(|column| column.name.is_empty())
+    }
+
+    /// False if a row is so bad that what names its order may stand in any of its cells.
+    pub(super) fn knows_order(&self, row: &Row) -> bool {
+        match row.fault {
+            Some(_) => row.sound_cells(self.delimiter) > self.id,
+            None => self.id == 0 || self.fits(&row.cells(self.delimiter).collect::<Vec<_>>()),
+        }
     }
 }
 
@@ -179,6 +189,11 @@ impl Head {
 pub(super) fn plain(cell: &str) -> &str {
     let cell = cell.trim();
     cell.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).map_or(cell, str::trim)
+}
+
+/// The same of a cell that may be no text.
+pub(super) fn trimmed(cell: &[u8]) -> Vec<u8> {
+    std::str::from_utf8(cell).map_or_else(|_| cell.trim_ascii().to_vec(), |text| plain(text).as_bytes().to_vec())
 }
 
 /// The separator that a line like `sep=;` names.
