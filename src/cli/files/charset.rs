@@ -37,7 +37,7 @@ pub(super) fn of(
 }
 
 /// A source as UTF-8.
-pub(super) struct Decoded<R> {
+pub(super) struct Transcoder<R> {
     source: R,
     decoder: Decoder,
     read: Vec<u8>,
@@ -47,10 +47,10 @@ pub(super) struct Decoded<R> {
     text_at: usize,
 }
 
-impl<R: Read> Decoded<R> {
+impl<R: Read> Transcoder<R> {
     pub(super) fn new(source: R, charset: &'static Encoding) -> Self {
         let decoder = charset.new_decoder_without_bom_handling();
-        Decoded { source, decoder, read: Vec::new(), at: 0, is_read: false, text: Vec::new(), text_at: 0 }
+        Transcoder { source, decoder, read: Vec::new(), at: 0, is_read: false, text: Vec::new(), text_at: 0 }
     }
 
     /// Decodes something; nothing is left to decode if there is no text then.
@@ -85,7 +85,7 @@ impl<R: Read> Decoded<R> {
     }
 }
 
-impl<R: Read> Read for Decoded<R> {
+impl<R: Read> Read for Transcoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.text_at == self.text.len() {
             self.decode()?;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use encoding_rs::Encoding;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,11 +42,11 @@ pub(in crate::cli) async fn import(
             arguments.files.len()
         );
     }
-    let layout = Arc::new(arguments.layout()?);
+    let (layout, encoding) = (Arc::new(arguments.layout()?), arguments.encoding()?);
     let (mut all, mut here) = (Tally::default(), 0);
     let begun = Instant::now();
     for path in &arguments.files {
-        let file = FileImport::open(target, arguments, &layout, path, max_body_bytes)?;
+        let file = FileImport::open(target, arguments, &layout, encoding, path, max_body_bytes)?;
         let (mut of_file, read_here) = Box::pin(file.run(stop)).await?;
         here += read_here;
         for (sum, value) in all.values().into_iter().zip(of_file.values()) {
@@ -66,6 +67,7 @@ struct FileImport<'i> {
     arguments: &'i ImportArguments,
     path: PathBuf,
     layout: Arc<Layout>,
+    encoding: Option<&'static Encoding>,
     format: FileFormat,
     max_body_bytes: usize,
     /// What the file says of events.
@@ -75,12 +77,12 @@ struct FileImport<'i> {
     failed: Failed,
     state: Option<State>,
     tally: Tally,
-    warned: Warned,
+    warnings: Warnings,
 }
 
 /// What was stored with warnings.
 #[derive(Default)]
-struct Warned {
+struct Warnings {
     count: u64,
     first: String,
 }
@@ -90,6 +92,7 @@ impl<'i> FileImport<'i> {
         target: &'i Target,
         arguments: &'i ImportArguments,
         layout: &Arc<Layout>,
+        encoding: Option<&'static Encoding>,
         path: &Path,
         max_body_bytes: usize,
     ) -> anyhow::Result<Self> {
@@ -129,6 +132,7 @@ impl<'i> FileImport<'i> {
             arguments,
             path: path.to_owned(),
             layout: Arc::clone(layout),
+            encoding,
             format,
             max_body_bytes,
             skip_triggers: None,
@@ -136,7 +140,7 @@ impl<'i> FileImport<'i> {
             failed,
             state,
             tally,
-            warned: Warned::default(),
+            warnings: Warnings::default(),
         })
     }
 
@@ -145,44 +149,13 @@ impl<'i> FileImport<'i> {
         let size = fs::metadata(&self.path).ok().map(|meta| meta.len());
         let mut progress = Progress::new(&self.path.display().to_string(), self.arguments.what.as_str(), size);
         let (sender, mut batches) = mpsc::channel(2);
-        let reader = self.reader(sender)?;
+        let reader = self.reader(sender);
         let before = self.tally.read;
-        let mut stopped = false;
-        loop {
-            let batch = tokio::select! {
-                batch = batches.recv() => batch,
-                () = stop.cancelled() => {
-                    stopped = true;
-                    None
-                }
-            };
-            let Some(batch) = batch else { break };
-            let bytes = batch.bytes;
-            let patience = async {
-                stop.cancelled().await;
-                tokio::time::sleep(PATIENCE).await;
-            };
-            let sent = tokio::select! {
-                sent = self.send(batch) => sent,
-                () = patience => {
-                    stopped = true;
-                    break;
-                }
-            };
-            if let Err(error) = sent {
-                self.failed.close()?;
-                return Err(error.context(self.path.display().to_string()));
-            }
-            let Tally { read, failed, .. } = self.tally;
-            progress.at(bytes, read, read - before, failed);
-            if stop.is_cancelled() {
-                stopped = true;
-                break;
-            }
-        }
+        let ended = self.send_all(&mut batches, &mut progress, stop).await;
         drop(batches);
         progress.end();
         self.failed.close()?;
+        let stopped = ended.with_context(|| self.path.display().to_string())?;
         let so_far = self.said();
         // The reader may wait for standard input, or still look through the file: it ends with the program.
         if stopped && self.state.is_some() {
@@ -199,6 +172,37 @@ impl<'i> FileImport<'i> {
         Ok((self.tally, self.tally.read - before))
     }
 
+    /// Sends what is read; true if it was stopped meanwhile.
+    async fn send_all(
+        &mut self,
+        batches: &mut mpsc::Receiver<Batch>,
+        progress: &mut Progress,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<bool> {
+        let before = self.tally.read;
+        loop {
+            let batch = tokio::select! {
+                batch = batches.recv() => batch,
+                () = stop.cancelled() => return Ok(true),
+            };
+            let Some(batch) = batch else { return Ok(false) };
+            let bytes = batch.bytes;
+            let patience = async {
+                stop.cancelled().await;
+                tokio::time::sleep(PATIENCE).await;
+            };
+            tokio::select! {
+                sent = self.send(batch) => sent?,
+                () = patience => return Ok(true),
+            }
+            let Tally { read, failed, .. } = self.tally;
+            progress.at(bytes, read, read - before, failed);
+            if stop.is_cancelled() {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Says what is to be looked at; returns how far the import came, if it came no further.
     fn said(&self) -> String {
         let (Tally { read, failed, .. }, what, path) = (self.tally, self.arguments.what.as_str(), self.path.display());
@@ -206,7 +210,7 @@ impl<'i> FileImport<'i> {
             let reasons = self.failed.path.display();
             eprintln!("{path}: {failed} of {read} {what} failed; they and the reasons are in {reasons}");
         }
-        let Warned { count, first } = &self.warned;
+        let Warnings { count, first } = &self.warnings;
         if *count > 0 {
             eprintln!("{path}: {count} {what} were stored with warnings; the first, {first}");
         }
@@ -214,20 +218,20 @@ impl<'i> FileImport<'i> {
     }
 
     /// Starts to read, behind what was acknowledged before.
-    fn reader(&self, sender: mpsc::Sender<Batch>) -> anyhow::Result<std::thread::JoinHandle<anyhow::Result<()>>> {
+    fn reader(&self, sender: mpsc::Sender<Batch>) -> std::thread::JoinHandle<anyhow::Result<()>> {
         let count = Arc::new(AtomicU64::new(0));
-        let (path, format, encoding) = (self.path.clone(), self.format, self.arguments.encoding()?);
+        let (path, format, encoding) = (self.path.clone(), self.format, self.encoding);
         let (max_items, max_bytes) =
             (self.arguments.batch as usize, self.max_body_bytes.saturating_sub(ENVELOPE_BYTES));
         let mut packer = Packer::new(max_items, max_bytes, self.tally.read, Arc::clone(&count), sender);
         let layout = Arc::clone(&self.layout);
-        Ok(std::thread::spawn(move || {
+        std::thread::spawn(move || {
             let source = Source::open(&path, format, encoding)?;
             let done = read::read(&source, &count, &layout, max_bytes, &mut |piece| packer.take(piece));
             // What was good before a fault is sent all the same.
             let _ = packer.pass_on();
             done
-        }))
+        })
     }
 
     /// Sends a batch, and notes what became of it. One that is too large goes in halves.
@@ -326,9 +330,9 @@ impl<'i> FileImport<'i> {
             }
         }
         if let Some(warning) = result["warnings"].as_array().and_then(|warnings| warnings.first()?.as_str()) {
-            self.warned.count += 1;
-            if self.warned.count == 1 {
-                self.warned.first = placed(record, warning);
+            self.warnings.count += 1;
+            if self.warnings.count == 1 {
+                self.warnings.first = placed(record, warning);
             }
         }
         Ok(())

@@ -327,3 +327,46 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
     let lines: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     (lines + error.column().saturating_sub(1)).min(text.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use encoding_rs::UTF_8;
+
+    use super::*;
+
+    /// What can be sent of a list.
+    fn good(text: &[u8]) -> Result<Vec<String>, String> {
+        let mut found = Vec::new();
+        let mut take = |piece| {
+            if let Piece::Record(Record { text, fault: None, .. }) = piece {
+                found.push(text);
+            }
+            ControlFlow::Continue(())
+        };
+        let bounds = Bounds { max_bytes: 10_000, charset: UTF_8 };
+        let done = read(&mut Scanner::new(text), bounds, &mut take);
+        done.map(|()| found).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn no_byte_of_an_item_spoils_the_others() {
+        let item = br#"{"id":"B","lines":[{"n":1,"t":"x"},{"n":[]}],"s":"new"}"#;
+        let mut wrong = Vec::new();
+        for at in 0..=item.len() {
+            for byte in [None].into_iter().chain(b"\"'{}[],:\\\nx\xff".map(Some)) {
+                for replaced in 0..=1 {
+                    let mut bad = item.to_vec();
+                    bad.splice(at..(at + replaced).min(item.len()), byte);
+                    let text = [b"{\"data\":[\n{\"id\":\"A\"},\n", &*bad, b",\n{\"id\":\"C\"},\n{\"id\":\"D\"}\n]}"].concat();
+                    let found = good(&text);
+                    let others = ["{\"id\":\"A\"}", "{\"id\":\"C\"}", "{\"id\":\"D\"}"];
+                    let all = found.as_ref().is_ok_and(|found| others.iter().all(|other| found.iter().any(|f| f == other)));
+                    if !all {
+                        wrong.push(format!("{}: {found:?}", String::from_utf8_lossy(&bad)));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}

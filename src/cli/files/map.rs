@@ -11,10 +11,10 @@ use super::table::Field;
 /// A constant that is the line's number in its order, from 1.
 pub(super) const NUMBER: &str = "{number}";
 
-/// The file as it is written.
+/// The file as it is file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct MapFile {
     columns: BTreeMap<String, Names>,
     #[serde(default)]
     constants: BTreeMap<String, String>,
@@ -47,14 +47,14 @@ impl Map {
     }
 
     fn of(path: &Path, text: &str) -> anyhow::Result<Self> {
-        let written: Written = toml::from_str(text)?;
+        let file: MapFile = toml::from_str(text)?;
         let mut places: BTreeMap<Field, String> = BTreeMap::new();
         let mut place = |field: &Field, place: String| match places.insert(field.clone(), place.clone()) {
             Some(other) => bail!("{place}: expected each field once, found {field} in {other}, too"),
             None => Ok(()),
         };
         let mut columns = BTreeMap::new();
-        for (name, names) in written.columns {
+        for (name, names) in file.columns {
             let names = match names {
                 Names::One(name) => vec![name],
                 Names::Several(names) => names,
@@ -65,7 +65,7 @@ impl Map {
             columns.insert(name, fields);
         }
         let mut constants = Vec::new();
-        for (name, value) in written.constants {
+        for (name, value) in file.constants {
             let at = format!("constants.{name:?}");
             let field = field(&name, &at)?;
             place(&field, at.clone())?;
@@ -75,7 +75,7 @@ impl Map {
             constants.push((field, value));
         }
         let mut words = BTreeMap::new();
-        for (name, meanings) in written.words {
+        for (name, meanings) in file.words {
             let at = format!("words.{name:?}");
             let field = field(&name, &at)?;
             if field.is_id() || !columns.values().flatten().any(|mapped| *mapped == field) {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, bail};
 use encoding_rs::{Encoding, UTF_8};
 
-use super::charset::{self, Decoded};
+use super::charset::{self, Transcoder};
 use super::{FileFormat, SAVE_AS_CSV};
 
 /// So much of a file is looked at before it is read.
@@ -61,7 +61,7 @@ impl Source {
             }
             None => Box::new(io::stdin()),
         };
-        let (head, source) = peeked(Counted { source, count: Arc::clone(count) })?;
+        let (head, source) = peeked(Counter { source, count: Arc::clone(count) })?;
         let is_packed = head.starts_with(&GZIP);
         let (head, source): (_, Box<dyn Read + Send>) = if is_packed {
             let (head, source) = peeked(flate2::read::MultiGzDecoder::new(source))?;
@@ -76,7 +76,7 @@ impl Source {
         let mut reader = source;
         reader.read_exact(&mut [0; 4][..mark])?;
         if charset != UTF_8 {
-            reader = Box::new(Decoded::new(reader, charset));
+            reader = Box::new(Transcoder::new(reader, charset));
         }
         Ok(Text { reader, charset, is_packed })
     }
@@ -101,12 +101,12 @@ fn peeked<R: Read>(mut source: R) -> io::Result<(Vec<u8>, impl Read)> {
 }
 
 /// Counts what is read.
-struct Counted {
+struct Counter {
     source: Box<dyn Read + Send>,
     count: Arc<AtomicU64>,
 }
 
-impl Read for Counted {
+impl Read for Counter {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
         self.count.fetch_add(read as u64, Ordering::Relaxed);

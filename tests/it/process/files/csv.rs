@@ -63,6 +63,7 @@ async fn any_separator_line_end_and_charset_is_told() {
     };
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(text.as_bytes()).expect("memory");
+    let packed = packed.finish().expect("memory");
     for (what, bytes, options) in [
         ("commas", text.clone().into_bytes(), ""),
         ("tabs", text.replace(',', "\t").into_bytes(), ""),
@@ -73,16 +74,19 @@ async fn any_separator_line_end_and_charset_is_told() {
         ("a mark", format!("\u{feff}{text}").into_bytes(), ""),
         ("UTF-16 with tabs", utf16(&text.replace(',', "\t")), ""),
         ("a mark before what is said", utf16(&text), "--encoding windows-1251"),
-        ("gzip without the name", packed.finish().expect("memory"), ""),
+        ("gzip without the name", packed.clone(), ""),
     ] {
         let ended = import(&db, options, &files.write("a.csv", bytes));
         assert_eq!(summary(&ended)[0], 2, "{what}: {}", ended.err);
         assert_eq!((ended.code, stored(&db).await.as_str()), (Some(0), "0012=1+2 B=03"), "{what}: {}", ended.err);
         empty(&db).await;
     }
-    // A pipe, and standard input, which cannot be read twice.
-    let ended = ordergate(&db, "--output json import --account test --format csv -").start(&text).ended();
-    assert_eq!((ended.code, stored(&db).await.as_str()), (Some(0), "0012=1+2 B=03"), "{}", ended.err);
+    // Standard input cannot be read twice.
+    for input in [text.as_bytes(), &packed] {
+        let ended = ordergate(&db, "--output json import --account test --format csv -").start(input).ended();
+        assert_eq!((ended.code, stored(&db).await.as_str()), (Some(0), "0012=1+2 B=03"), "{}", ended.err);
+        empty(&db).await;
+    }
     let not_packed = files.write("b.csv.gz", HEAD.to_owned() + &row("C", "1"));
     assert_eq!(summary(&import(&db, "", &not_packed))[1], 1, "a name says nothing");
 }

@@ -141,7 +141,17 @@ async fn an_import_goes_on_behind_records_that_cannot_be_read() {
     };
     // Every third is no JSON; the last batch that is acknowledged ends with such a one.
     let lines: Vec<_> = (0..40).map(|id| if id % 3 == 1 { format!("{{'id': {id}}}") } else { order(id) }).collect();
-    for (name, text) in [("a.ndjson", lines.join("\n")), ("b.json", format!("[{}]", lines.join(",\n")))] {
+    let row = |id: usize| match id % 3 {
+        1 => format!("{id:02},p\n"),
+        _ => format!("{id:02},a@example.com,website,new,1,USD,1,p\n"),
+    };
+    let head = "external_id,email,endpoint,status,total_price,currency,line.external_id,line.product\n";
+    let rows = (0..40).map(row).collect::<Vec<_>>().concat();
+    for (name, text, first) in [
+        ("a.ndjson", lines.join("\n"), 1),
+        ("b.json", format!("[{}]", lines.join(",\n")), 1),
+        ("c.csv", format!("{head}{rows}"), 2),
+    ] {
         let file = files.write(name, text);
         let (url, stuck) = broken_way(Arc::clone(&server)).await;
         let run = |url: &str| {
@@ -165,7 +175,11 @@ async fn an_import_goes_on_behind_records_that_cannot_be_read() {
                 serde_json::from_str::<serde_json::Value>(line).expect("JSON")["line"].as_u64().expect("a line")
             })
             .collect();
-        assert_eq!(numbers, (0..40).filter(|id| id % 3 == 1).map(|id| id + 1).collect::<Vec<_>>(), "{name}: each once");
+        assert_eq!(
+            numbers,
+            (0..40).filter(|id| id % 3 == 1).map(|id| id + first).collect::<Vec<_>>(),
+            "{name}: each once"
+        );
     }
     assert_eq!(server.db.text("select count(*) from orders").await, "27");
 }
