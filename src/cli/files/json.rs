@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
 use super::scan::{End, Place, Scanner};
+use super::value::{AHEAD, Value, ends_line, ends_list, goes_on, next_item};
 
 /// Reads one object a line.
 pub(super) fn read_lines<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take<'_>) -> anyhow::Result<()> {
@@ -39,7 +40,7 @@ pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take
     let mut document = Document { scanner, bounds, take };
     let start = document.scanner.behind_blanks()?;
     let is_read = match start {
-        Some(b'[') => document.list()?,
+        Some(b'[') => document.list(false)?,
         Some(b'{') => document.root()?,
         _ => bail!("{}: expected a list or an object, found {}", document.scanner.place(), found(start)),
     };
@@ -90,7 +91,7 @@ impl<R: Read> Document<'_, '_, R> {
                 if self.fields(std::mem::take(&mut fields))?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                let items = if first == Some(b'[') { self.list()? } else { self.item()? };
+                let items = if first == Some(b'[') { self.list(true)? } else { self.item()? };
                 if items.is_break() {
                     return Ok(items);
                 }
@@ -178,15 +179,19 @@ impl<R: Read> Document<'_, '_, R> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn list(&mut self) -> anyhow::Result<ControlFlow<()>> {
+    /// A list, in an object or alone.
+    fn list(&mut self, in_object: bool) -> anyhow::Result<ControlFlow<()>> {
         self.scanner.pass(1);
         loop {
+            let before = self.scanner.place();
+            let first = self.scanner.behind_blanks()?;
             // Also behind a comma that nothing follows.
-            if self.scanner.behind_blanks()? == Some(b']') {
+            if first == Some(b']') && ends_list(&self.scanner.ahead(AHEAD)?[1..], in_object) {
                 self.scanner.pass(1);
                 return Ok(ControlFlow::Continue(()));
             }
-            if self.item()?.is_break() {
+            let begins_line = self.scanner.place().line > before.line;
+            if self.listed(in_object, begins_line)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             if !self.goes_on(b']')? {
@@ -206,100 +211,81 @@ impl<R: Read> Document<'_, '_, R> {
         Ok(next == Some(b','))
     }
 
-    /// An item of a list.
+    /// An item that stands alone.
     fn item(&mut self) -> anyhow::Result<ControlFlow<()>> {
         self.scanner.behind_blanks()?;
-        let (place, mut value, mut text) = (self.scanner.place(), Value::default(), Vec::new());
-        let end = self.scanner.until(&mut text, self.bounds.max_bytes, value.end())?;
+        let place = self.scanner.place();
+        let (text, end, mut value) = self.value()?;
+        let record = match end {
+            End::Found => record(&text, place, self.bounds),
+            _ => Record::too_large(place, &text, self.bounds),
+        };
+        self.check_end(end, &mut value, place)?;
+        Ok((self.take)(Piece::Record(record)))
+    }
+
+    /// An item of a list. One that lost a bracket or a quote, or has one too many, goes up to the next one.
+    fn listed(&mut self, in_object: bool, begins_line: bool) -> anyhow::Result<ControlFlow<()>> {
+        let place = self.scanner.place();
+        let (mut text, end, mut value) = self.value()?;
         let mut record = match end {
             End::Found => record(&text, place, self.bounds),
             _ => Record::too_large(place, &text, self.bounds),
         };
-        let is_torn = end != End::Found || value.is_torn && record.fault.is_some();
-        if let Some(cut) = next_item(&text, place).filter(|_| is_torn) {
-            let bad = &text[..cut];
-            record = self::record(bad, place, self.bounds);
-            self.scanner.back(&text[cut..], place.behind(bad));
-        } else if end == End::OfFile || end == (End::TooFar { found: false }) && !self.scanner.skip(value.end())? {
-            bail!("{place}: expected the end of what begins here, found the end of the file");
+        let behind = self.scanner.ahead(AHEAD)?;
+        let goes_on = end == End::Found && goes_on(behind, in_object, begins_line.then_some(place));
+        if goes_on && (record.fault.is_none() || !begins_line) {
+            return Ok((self.take)(Piece::Record(record)));
+        }
+        let is_line_end = ends_line(behind, value.is_torn);
+        let mut cut = next_item(&text, place, in_object).filter(|_| begins_line);
+        if goes_on && cut.is_none() && is_line_end {
+            return Ok((self.take)(Piece::Record(record)));
+        }
+        let length = text.len();
+        while cut.is_none() && begins_line && end == End::Found && text.len() < length + RECOVERY {
+            let ready = self.scanner.ahead(1)?;
+            let line = ready.iter().position(|byte| *byte == b'\n').map_or(ready.len(), |at| at + 1);
+            text.extend_from_slice(&ready[..line]);
+            self.scanner.pass(line);
+            cut = next_item(&text, place, in_object);
+            if line == 0 {
+                break;
+            }
+        }
+        if let Some(cut) = cut {
+            record = self::record(&text[..cut], place, self.bounds);
+            self.scanner.back(&text[cut..], place.behind(&text[..cut]));
+        } else {
+            self.scanner.back(&text[length..], place.behind(&text[..length]));
+            self.check_end(end, &mut value, place)?;
+        }
+        if !goes_on && end == End::Found {
+            let fault = || format!("{}: expected the end of the item", place.behind(&text[..length]));
+            let text = &text[..cut.unwrap_or(length)];
+            record = Record::bad(place.line, text, record.fault.unwrap_or_else(fault));
         }
         Ok((self.take)(Piece::Record(record)))
     }
-}
 
-/// Where an item that lost a bracket or a quote ends after all: before the comma in front of a line that begins as the
-/// item's own line does, with an object.
-fn next_item(text: &[u8], place: Place) -> Option<usize> {
-    let mut comma = None;
-    let mut at = 0;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let blanks = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        if comma.is_some() && blanks as u64 + 1 == place.column && line.get(blanks) == Some(&b'{') {
-            return comma;
-        }
-        let end = line.trim_ascii_end();
-        if !end.is_empty() {
-            comma = end.ends_with(b",").then_some(at + end.len() - 1);
-        }
-        at += line.len();
-    }
-    None
-}
-
-/// Finds the end of a value by its brackets and quotes. A quote opens a string only where one may stand, so that one too
-/// many does no harm; single ones do, too: what they hold is no JSON anyway.
-#[derive(Default)]
-struct Value {
-    open: Vec<u8>,
-    /// The last byte outside of strings that is no blank.
-    last: Option<u8>,
-    /// The quote that ends the string which is open.
-    quote: Option<u8>,
-    is_escaped: bool,
-    /// Brackets that do not fit, or a string of several lines.
-    is_torn: bool,
-}
-
-impl Value {
-    fn end(&mut self) -> impl FnMut(&[u8]) -> Option<usize> {
-        |ready| ready.iter().enumerate().find_map(|(at, byte)| self.is_end(*byte).map(|own| at + usize::from(own)))
+    fn value(&mut self) -> anyhow::Result<(Vec<u8>, End, Value)> {
+        let (mut text, mut value) = (Vec::new(), Value::default());
+        let end = self.scanner.until(&mut text, self.bounds.max_bytes, value.end())?;
+        Ok((text, end, value))
     }
 
-    /// At the end, whether this byte still belongs to the value.
-    fn is_end(&mut self, byte: u8) -> Option<bool> {
-        if let Some(quote) = self.quote {
-            match byte {
-                _ if self.is_escaped => self.is_escaped = false,
-                b'\\' => self.is_escaped = true,
-                b'\n' => self.is_torn = true,
-                _ if byte == quote => {
-                    (self.quote, self.last) = (None, Some(quote));
-                    return self.open.is_empty().then_some(true);
-                }
-                _ => {}
-            }
-            return None;
+    /// Goes behind a value that is too large.
+    fn check_end(&mut self, end: End, value: &mut Value, place: Place) -> anyhow::Result<()> {
+        let is_open = end == (End::TooFar { found: false });
+        if end == End::OfFile || is_open && !self.scanner.skip(value.end())? {
+            bail!("{place}: expected the end of what begins here, found the end of the file");
         }
-        let opens = matches!(self.last, None | Some(b'{' | b'[' | b',' | b':'));
-        if !byte.is_ascii_whitespace() {
-            self.last = Some(byte);
-        }
-        match byte {
-            b'"' | b'\'' if opens => self.quote = Some(byte),
-            b'{' | b'[' => self.open.push(byte),
-            b',' | b'}' | b']' if self.open.is_empty() => return Some(false),
-            b'}' | b']' => {
-                let opener = if byte == b'}' { b'{' } else { b'[' };
-                let fitting = self.open.iter().rposition(|open| *open == opener);
-                self.is_torn |= fitting.is_none_or(|at| at + 1 < self.open.len());
-                self.open.truncate(fitting.unwrap_or(self.open.len()));
-                return self.open.is_empty().then_some(true);
-            }
-            _ => {}
-        }
-        None
+        Ok(())
     }
 }
+
+/// So much is read behind an item that has no end, to find the next one.
+const RECOVERY: usize = 1 << 20;
 
 /// A record, if it is JSON.
 fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
@@ -353,14 +339,16 @@ mod tests {
         let item = br#"{"id":"B","lines":[{"n":1,"t":"x"},{"n":[]}],"s":"new"}"#;
         let mut wrong = Vec::new();
         for at in 0..=item.len() {
-            for byte in [None].into_iter().chain(b"\"'{}[],:\\\nx\xff".map(Some)) {
+            for byte in [None].into_iter().chain(b"\"'{}[],:\\x\xff".map(Some)) {
                 for replaced in 0..=1 {
                     let mut bad = item.to_vec();
                     bad.splice(at..(at + replaced).min(item.len()), byte);
-                    let text = [b"{\"data\":[\n{\"id\":\"A\"},\n", &*bad, b",\n{\"id\":\"C\"},\n{\"id\":\"D\"}\n]}"].concat();
+                    let text =
+                        [b"{\"data\":[\n{\"id\":\"A\"},\n", &*bad, b",\n{\"id\":\"C\"},\n{\"id\":\"D\"}\n]}"].concat();
                     let found = good(&text);
                     let others = ["{\"id\":\"A\"}", "{\"id\":\"C\"}", "{\"id\":\"D\"}"];
-                    let all = found.as_ref().is_ok_and(|found| others.iter().all(|other| found.iter().any(|f| f == other)));
+                    let all =
+                        found.as_ref().is_ok_and(|found| others.iter().all(|other| found.iter().any(|f| f == other)));
                     if !all {
                         wrong.push(format!("{}: {found:?}", String::from_utf8_lossy(&bad)));
                     }

@@ -18,6 +18,7 @@ mod source;
 mod state;
 mod table;
 mod target;
+mod value;
 mod xml;
 
 use std::path::{Path, PathBuf};

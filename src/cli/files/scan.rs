@@ -85,6 +85,21 @@ impl<R: Read> Scanner<R> {
         }
     }
 
+    /// The next bytes, so many unless the end comes before; more, if they are there by now.
+    pub(super) fn ahead(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.buffer.len() - self.at < count && self.error.is_none() {
+            let rest = self.buffer.split_off(self.at);
+            self.at = 0;
+            self.fill()?;
+            let is_end = self.buffer.is_empty();
+            self.buffer.splice(..0, rest);
+            if is_end {
+                break;
+            }
+        }
+        Ok(&self.buffer[self.at..])
+    }
+
     /// Goes on behind so many of the bytes that are ready.
     pub(super) fn pass(&mut self, count: usize) {
         self.place = self.place.behind(&self.buffer[self.at..self.at + count]);

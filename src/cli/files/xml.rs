@@ -237,3 +237,51 @@ fn fault(text: &str) -> Option<(usize, String)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use encoding_rs::UTF_8;
+
+    use super::*;
+
+    /// What can be sent of a document.
+    fn good(text: &[u8]) -> Result<Vec<String>, String> {
+        let mut found = Vec::new();
+        let mut take = |piece| {
+            if let Piece::Record(Record { text, fault: None, .. }) = piece {
+                found.push(text);
+            }
+            ControlFlow::Continue(())
+        };
+        let bounds = Bounds { max_bytes: 10_000, charset: UTF_8 };
+        let done = read(&mut Scanner::new(text), bounds, false, &mut take);
+        done.map(|()| found).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn no_byte_of_an_item_spoils_the_others() {
+        let item = br#"<data><id a="b">B</id><lines><n>1</n></lines><c><data>x</data></c><s/></data>"#;
+        let [a, c, d] = ["A", "C", "D"].map(|id| format!("<data><id>{id}</id></data>"));
+        let mut wrong = Vec::new();
+        for at in 1..item.len() {
+            for byte in [None].into_iter().chain(b"<>/&!?\"'= x\xff".map(Some)) {
+                for replaced in 0..=1 {
+                    let mut bad = item.to_vec();
+                    bad.splice(at..at + replaced, byte);
+                    for between in ["", "\n"] {
+                        let text = format!("<xml>{a}{between}\0{between}{c}{between}{d}</xml>");
+                        let (before, behind) = text.split_once('\0').expect("a mark");
+                        let found = good(&[before.as_bytes(), &bad, behind.as_bytes()].concat());
+                        let all = |found: &Vec<String>| [&a, &c, &d].into_iter().all(|other| found.contains(other));
+                        if !found.as_ref().is_ok_and(all) {
+                            wrong.push(format!("{}: {found:?}", String::from_utf8_lossy(&bad)));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}
