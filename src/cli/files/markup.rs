@@ -1,5 +1,7 @@
 //! The tags of XML, told apart byte by byte.
 
+use super::read::LISTS;
+
 /// What a piece of markup is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -8,7 +10,8 @@ pub(super) enum Kind {
     End(String),
     /// A comment, an instruction, a declaration.
     Aside,
-    Doctype,
+    /// A declaration of types, or what has no end.
+    Broken,
 }
 
 impl Kind {
@@ -20,7 +23,7 @@ impl Kind {
         };
         match markup {
             [] | [b'<', b'?', ..] | [b'<', b'!', b'-' | b'[', ..] => Kind::Aside,
-            [b'<', b'!', ..] => Kind::Doctype,
+            [b'<', b'!', ..] => Kind::Broken,
             [b'<', b'/', rest @ ..] => Kind::End(name(rest)),
             [b'<', rest @ .., b'/', b'>'] => Kind::Empty(name(rest)),
             [_, rest @ ..] => Kind::Start(name(rest)),
@@ -63,13 +66,19 @@ impl Markup {
 pub(super) struct Element<'n> {
     name: &'n str,
     depth: usize,
+    /// Of all elements.
+    open: isize,
+    /// Of items, in an element that is none.
+    items: isize,
     markup: Option<Markup>,
+    /// It has no end: another item begins in it, or one ends that did not. So many bytes are that one's.
+    pub(super) lost: Option<usize>,
 }
 
 impl<'n> Element<'n> {
     /// One whose start tag was read.
     pub(super) fn new(name: &'n str) -> Self {
-        Element { name, depth: 1, markup: None }
+        Element { name, depth: 1, open: 1, items: 0, markup: None, lost: None }
     }
 
     /// How many of these bytes belong to it, if it ends there.
@@ -83,23 +92,36 @@ impl<'n> Element<'n> {
             };
             let is_end = markup.is_end(ready[at]);
             at += 1;
-            if !is_end {
-                continue;
+            if is_end {
+                let tag = self.markup.take()?.bytes;
+                self.pass(&tag);
             }
-            let tag = self.markup.take()?.bytes;
-            let begins = |start: usize| tag.get(start..).is_some_and(|tag| tag.starts_with(self.name.as_bytes()));
-            if begins(1) || begins(2) {
-                match Kind::of(&tag) {
-                    Kind::Start(name) if name == self.name => self.depth += 1,
-                    Kind::End(name) if name == self.name => self.depth -= 1,
-                    _ => {}
-                }
-            }
-            if self.depth == 0 {
+            if self.depth == 0 || self.lost.is_some() {
                 return Some(at);
             }
         }
         None
+    }
+
+    fn pass(&mut self, tag: &[u8]) {
+        let (is_start, name) = match tag {
+            [] | [b'<', b'!' | b'?', ..] | [.., b'/', b'>'] => return,
+            [b'<', b'/', name @ ..] => (false, name),
+            [_, name @ ..] => (true, name),
+        };
+        if begins(name, self.name.as_bytes()) {
+            if is_start && self.open <= 1 && LISTS.contains(&self.name) {
+                // No item is a field of another.
+                self.lost = Some(tag.len());
+            }
+            self.depth = if is_start { self.depth + 1 } else { self.depth - 1 };
+        } else if LISTS.iter().any(|item| begins(name, item.as_bytes())) {
+            self.items += if is_start { 1 } else { -1 };
+            if self.items < 0 {
+                self.lost = Some(0);
+            }
+        }
+        self.open += if is_start { 1 } else { -1 };
     }
 }
 
@@ -127,12 +149,28 @@ pub(super) fn next_element(text: &[u8], name: &str, root: &str) -> Option<usize>
     loop {
         at += text[at..].windows(end.len()).position(|window| window == end)? + end.len();
         let next = text[at..].trim_ascii_start();
-        let begins = |tag: &[u8]| {
-            next.starts_with(tag)
-                && next.get(tag.len()).is_none_or(|byte| byte.is_ascii_whitespace() || b"/>".contains(byte))
-        };
-        if begins(&start) || begins(&root) {
+        if begins(next, &start) || begins(next, &root) {
             return Some(at);
         }
     }
+}
+
+/// Where the last element of this name begins.
+pub(super) fn last_start(text: &[u8], name: &str) -> usize {
+    let start = format!("<{name}").into_bytes();
+    (0..text.len()).rev().find(|at| begins(&text[*at..], &start)).unwrap_or_default()
+}
+
+/// Where the next item begins, or the root ends.
+pub(super) fn next_start(text: &[u8], root: &str) -> Option<usize> {
+    let [data, result, root] =
+        [format!("<{}", LISTS[0]), format!("<{}", LISTS[1]), format!("</{root}")].map(String::into_bytes);
+    let is_next = |at: &usize| [&data, &result, &root].into_iter().any(|tag| begins(&text[*at..], tag));
+    (1..text.len()).filter(|at| text[*at] == b'<').find(is_next)
+}
+
+/// True if a text begins with this tag.
+fn begins(text: &[u8], tag: &[u8]) -> bool {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"/>".contains(byte);
+    text.starts_with(tag) && text.get(tag.len()).is_none_or(is_end)
 }

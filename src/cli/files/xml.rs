@@ -2,12 +2,13 @@
 //! others as they are.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 
 use anyhow::bail;
 use quick_xml::errors::IllFormedError;
 use quick_xml::events::Event;
 
-use super::markup::{Element, Kind, Markup, end_tag, next_element};
+use super::markup::{Element, Kind, Markup, end_tag, last_start, next_element, next_start};
 use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
 use super::scan::{End, Place, Scanner};
 
@@ -32,58 +33,95 @@ pub(super) fn read<R: Read>(
 ) -> anyhow::Result<()> {
     let mut document = Document { scanner, bounds };
     let Some(root) = document.root()? else { bail!(NO_ITEMS) };
-    // An item is good when nothing behind it says that its end tag was none.
-    let (mut last, mut seen) = (None::<Record>, false);
-    loop {
-        let Some(token) = document.token()? else {
-            bail!("{}: expected the end of {root}, found the end of the file", document.scanner.place());
-        };
-        let Token { place, stray, text, kind } = token;
-        let is_behind_bad = last.as_ref().is_some_and(|last| last.fault.is_some());
-        let is_empty = matches!(kind, Kind::Empty(_));
-        let name = match kind {
-            _ if stray && !is_behind_bad => bail!("{place}: expected only elements, found text"),
-            Kind::Aside => continue,
-            Kind::Doctype => bail!("{place}: expected no DOCTYPE"),
-            Kind::End(name) if name == root => break,
-            Kind::End(name) => match &mut last {
-                Some(last) => {
-                    let fault = || format!("{place}: expected well-formed XML: {name} ends, which did not begin");
-                    last.fault.get_or_insert_with(fault);
-                    continue;
-                }
-                None => bail!("{place}: expected the end of {root}, found that of {name}"),
-            },
-            Kind::Start(name) | Kind::Empty(name) => name,
-        };
-        let record = document.element(&name, &root, text, is_empty, place)?;
-        let mut piece = None;
-        if LISTS.contains(&&*name) {
-            seen = true;
-            piece = last.replace(as_item(record, &name)).map(Piece::Record);
-        } else if is_sent_along(&name)? || is_answer && name == NEXT {
-            if let Some(fault) = record.fault {
-                bail!(fault);
-            }
-            if seen && !is_answer {
-                bail!("{place}: expected {name} before the items, found it behind");
-            }
-            piece = Some(Piece::Field(name, record.text));
-        }
-        if piece.is_some_and(|piece| take(piece).is_break()) {
-            return Ok(());
-        }
-    }
-    if last.is_some_and(|last| take(Piece::Record(last)).is_break()) {
+    let mut items = Items { last: None, seen: false, is_answer, take };
+    let ended = items.read(&mut document, &root);
+    // What was good before a fault is good.
+    let is_enough = items.pass_on().is_break();
+    if ended?.is_break() || is_enough {
         return Ok(());
     }
-    if !seen && !is_answer {
+    if !items.seen && !is_answer {
         bail!(NO_ITEMS);
     }
     document.end()
 }
 
 const NO_ITEMS: &str = "expected the root xml with elements data, found none";
+
+/// The items of a root on their way.
+struct Items<'t> {
+    /// It is good when nothing behind it says that its end tag was none.
+    last: Option<Record>,
+    seen: bool,
+    is_answer: bool,
+    take: Take<'t>,
+}
+
+impl Items<'_> {
+    /// Reads up to the root's end.
+    fn read<R: Read>(&mut self, document: &mut Document<'_, R>, root: &str) -> anyhow::Result<ControlFlow<()>> {
+        loop {
+            let Some(token) = document.token(Some(root))? else {
+                bail!("{}: expected the end of {root}, found the end of the file", document.scanner.place());
+            };
+            let Token { place, stray, text, kind } = token;
+            if stray && self.last.as_ref().is_none_or(|last| last.fault.is_none()) {
+                bail!("{place}: expected only elements, found text");
+            }
+            let is_empty = matches!(kind, Kind::Empty(_));
+            let piece = match kind {
+                Kind::Aside => None,
+                Kind::End(name) if name == root => return Ok(ControlFlow::Continue(())),
+                Kind::End(name) => {
+                    let fault = format!("{place}: expected well-formed XML: {name} ends, which did not begin");
+                    match &mut self.last {
+                        Some(last) => last.fault.get_or_insert(fault),
+                        None => bail!(fault),
+                    };
+                    None
+                }
+                Kind::Broken => {
+                    let fault = format!("{place}: expected an element");
+                    self.item(Record::bad(place.line, &text, fault))
+                }
+                Kind::Start(name) | Kind::Empty(name) => {
+                    let record = document.element(&name, root, text, is_empty, place)?;
+                    self.element(name, record, place)?
+                }
+            };
+            if piece.is_some_and(|piece| (self.take)(piece).is_break()) {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+
+    /// What is to be passed on when there is another element.
+    fn element(&mut self, name: String, record: Record, place: Place) -> anyhow::Result<Option<Piece>> {
+        if LISTS.contains(&&*name) {
+            return Ok(self.item(as_item(record, &name)));
+        }
+        if !(is_sent_along(&name)? || self.is_answer && name == NEXT) {
+            // One that has no end may be an item whose start tag is wrong.
+            return Ok(if record.fault.is_some() { self.item(record) } else { None });
+        }
+        if let Some(fault) = record.fault {
+            bail!(fault);
+        }
+        if self.seen && !self.is_answer {
+            bail!("{place}: expected {name} before the items, found it behind");
+        }
+        Ok(Some(Piece::Field(name, record.text)))
+    }
+
+    fn item(&mut self, record: Record) -> Option<Piece> {
+        self.seen = true;
+        self.last.replace(record).map(Piece::Record)
+    }
+
+    fn pass_on(&mut self) -> ControlFlow<()> {
+        self.last.take().map_or(ControlFlow::Continue(()), |last| (self.take)(Piece::Record(last)))
+    }
+}
 
 /// An item under the name by which it is imported.
 fn as_item(mut record: Record, name: &str) -> Record {
@@ -108,8 +146,9 @@ struct Document<'d, R> {
 }
 
 impl<R: Read> Document<'_, R> {
-    /// The next tag, comment or instruction; `None` at the end of the file.
-    fn token(&mut self) -> anyhow::Result<Option<Token>> {
+    /// The next tag, comment or instruction; `None` at the end of the file. In a root, one that has no end goes up to the
+    /// next item.
+    fn token(&mut self, root: Option<&str>) -> anyhow::Result<Option<Token>> {
         let max = self.bounds.max_bytes;
         let (before, mut text) = (self.scanner.place(), Vec::new());
         let end = self.scanner.until(&mut text, max, |ready| ready.iter().position(|byte| *byte == b'<'))?;
@@ -122,26 +161,34 @@ impl<R: Read> Document<'_, R> {
         }
         let (place, mut markup) = (self.scanner.place(), Markup::default());
         text.clear();
-        let end = self
-            .scanner
-            .until(&mut text, max, |ready| ready.iter().position(|byte| markup.is_end(*byte)).map(|at| at + 1))?;
-        if end != End::Found {
+        let is_end = |ready: &[u8]| ready.iter().position(|byte| markup.is_end(*byte)).map(|at| at + 1);
+        let mut kind = Kind::Broken;
+        if self.scanner.until(&mut text, max, is_end)? == End::Found {
+            kind = Kind::of(&text);
+        } else if !self.cut(&mut text, place, root) {
             bail!("{place}: expected the end of what begins here, found the end of the file");
         }
-        let kind = Kind::of(&text);
         Ok(Some(Token { place: if stray { before } else { place }, stray, text, kind }))
+    }
+
+    /// Puts back what is behind the next start of an item, or end of the root; false if there is none.
+    fn cut(&mut self, text: &mut Vec<u8>, place: Place, root: Option<&str>) -> bool {
+        let Some(at) = root.and_then(|root| next_start(text, root)) else { return false };
+        self.scanner.back(&text[at..], place.behind(&text[..at]));
+        text.truncate(at);
+        true
     }
 
     /// The name of the root; `None` if there is nothing in it.
     fn root(&mut self) -> anyhow::Result<Option<String>> {
         loop {
             let place = self.scanner.place();
-            let token = self.token()?;
+            let token = self.token(None)?;
             match token.map(|token| (token.stray, token.kind)) {
                 Some((false, Kind::Aside)) => {}
                 Some((false, Kind::Start(name))) => return Ok(Some(name)),
                 Some((false, Kind::Empty(_))) => return Ok(None),
-                Some((false, Kind::Doctype)) => bail!("{place}: expected no DOCTYPE"),
+                Some((false, Kind::Broken)) => bail!("{place}: expected no DOCTYPE"),
                 _ => bail!("{place}: expected the root xml with elements data, found none"),
             }
         }
@@ -149,7 +196,7 @@ impl<R: Read> Document<'_, R> {
 
     /// Behind the root stands nothing of interest.
     fn end(&mut self) -> anyhow::Result<()> {
-        while let Some(token) = self.token()? {
+        while let Some(token) = self.token(None)? {
             if token.stray || !matches!(token.kind, Kind::Aside) {
                 bail!("{}: expected the end of the file behind the root", token.place);
             }
@@ -169,6 +216,12 @@ impl<R: Read> Document<'_, R> {
         let (mut text, mut element) = (start, Element::new(name));
         let max = self.bounds.max_bytes;
         let end = if is_empty { End::Found } else { self.scanner.until(&mut text, max, |ready| element.end(ready))? };
+        if let Some(behind) = element.lost {
+            let own = text.len() - behind;
+            self.scanner.back(&text[own..], place.behind(&text[..own]));
+            let fault = format!("{place}: expected the end of {name}, which begins here");
+            return Ok(Record::bad(place.line, &text[..own], fault));
+        }
         let whole = match end {
             End::Found => record(&text, place, self.bounds),
             _ => Record::too_large(place, &text, self.bounds),
@@ -177,7 +230,11 @@ impl<R: Read> Document<'_, R> {
             return Ok(whole);
         }
         // It may have lost its end tag, and hold the next one.
-        if let Some(cut) = next_element(&text, name, root) {
+        if let Some(mut cut) = next_element(&text, name, root) {
+            let start = last_start(&text[..cut], name);
+            if start > 0 && record(&text[start..cut], place, self.bounds).fault.is_none() {
+                cut = start;
+            }
             let bad = &text[..cut];
             self.scanner.back(&text[cut..], place.behind(bad));
             return Ok(record(bad, place, self.bounds));
@@ -185,12 +242,12 @@ impl<R: Read> Document<'_, R> {
         let is_cut = match end {
             End::Found | End::TooFar { found: true } => false,
             End::TooFar { found: false } => !self.scanner.skip(end_tag(name, &text))?,
-            End::OfFile => true,
+            End::OfFile => !self.cut(&mut text, place, Some(root)),
         };
         if is_cut {
             bail!("{place}: expected the end of {name}, which begins here, found the end of the file");
         }
-        Ok(whole)
+        Ok(if end == End::OfFile { record(&text, place, self.bounds) } else { whole })
     }
 }
 
@@ -240,8 +297,6 @@ fn fault(text: &str) -> Option<(usize, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
-
     use encoding_rs::UTF_8;
 
     use super::*;
@@ -270,6 +325,10 @@ mod tests {
                 for replaced in 0..=1 {
                     let mut bad = item.to_vec();
                     bad.splice(at..at + replaced, byte);
+                    // What ends in front of an item may have been the one before; text between them is no item's.
+                    if at < "<data>".len() && bad[..6].contains(&b'/') || bad.ends_with(b">>") {
+                        continue;
+                    }
                     for between in ["", "\n"] {
                         let text = format!("<xml>{a}{between}\0{between}{c}{between}{d}</xml>");
                         let (before, behind) = text.split_once('\0').expect("a mark");
