@@ -15,7 +15,8 @@ type Cells<'h> = BTreeMap<&'h Field, (String, u64)>;
 /// Puts an order together; one that cannot be is kept as it stands.
 pub(super) fn order(rows: &[Row], head: &Head, map: Option<&Map>, bounds: Bounds) -> Record {
     let line = rows.first().map_or(0, |row| row.place.line);
-    let mut order = Order { head, map, bounds, cells: Cells::new(), lines: Vec::new(), rows: Vec::new() };
+    let mut order =
+        Order { head, map, bounds, cells: Cells::new(), lines: Vec::new(), rows: Vec::new(), is_begun: false };
     match rows.iter().try_for_each(|row| order.add(row)).and_then(|()| order.json()) {
         Ok(json) => Record { line, rows: order.rows, text: json.to_string(), fault: None },
         Err(fault) => bad(rows, fault),
@@ -37,6 +38,8 @@ struct Order<'h> {
     lines: Vec<Json>,
     /// Where they stand.
     rows: Vec<u64>,
+    /// A row was read.
+    is_begun: bool,
 }
 
 impl<'h> Order<'h> {
@@ -65,8 +68,13 @@ impl<'h> Order<'h> {
             self.put(column, text, number, &mut line)?;
         }
         if line.is_empty() {
-            return Ok(());
+            // The first row may be that of the order alone.
+            let of_lines = columns.iter().flat_map(|column| &column.fields).any(|field| field.of_line);
+            let is_begun = std::mem::replace(&mut self.is_begun, true);
+            let lacks = format!("line {number}: expected a cell of the order's line, found none");
+            return if of_lines && is_begun { Err(lacks) } else { Ok(()) };
         }
+        self.is_begun = true;
         let in_order = (self.lines.len() + 1).to_string();
         for (field, constant) in self.constants().filter(|(field, _)| field.of_line) {
             line.insert(field, (constant.replace(NUMBER, &in_order), number));

@@ -261,18 +261,15 @@ mod tests {
     use super::*;
     use crate::cli::files::FileFormat;
 
-    /// Reads rows of these orders, and says which orders came out, with how many lines.
-    fn orders(ids: &[&str], max_kept: usize) -> (Vec<(String, usize)>, String) {
+    /// Which orders can be sent of a file, and with how many lines.
+    fn good(text: &[u8], max_kept: usize) -> (Vec<(String, usize)>, String) {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
-        writeln!(file, "external_id,line.external_id").expect("a file");
-        for (at, id) in ids.iter().enumerate() {
-            writeln!(file, "{id},{at}").expect("a file");
-        }
+        file.write_all(text).expect("a file");
         let source = Source::open(file.path(), FileFormat::Csv, None).expect("a file");
         let mut found = Vec::new();
         let mut take = |piece| {
-            if let Piece::Record(record) = piece {
-                let order: serde_json::Value = serde_json::from_str(&record.text).expect("JSON");
+            if let Piece::Record(Record { text, fault: None, .. }) = piece {
+                let order: serde_json::Value = serde_json::from_str(&text).expect("JSON");
                 let lines = order["lines"].as_array().expect("lines").len();
                 found.push((order["external_id"].as_str().expect("an id").to_owned(), lines));
             }
@@ -280,6 +277,44 @@ mod tests {
         };
         let done = read_within(max_kept, &source, &Arc::default(), &Layout::default(), 10_000, &mut take);
         (found, done.err().map(|error| error.to_string()).unwrap_or_default())
+    }
+
+    fn orders(ids: &[&str], max_kept: usize) -> (Vec<(String, usize)>, String) {
+        let rows: Vec<String> = ids.iter().enumerate().map(|(at, id)| format!("{id},{at}\n")).collect();
+        good(format!("external_id,line.external_id\n{}", rows.concat()).as_bytes(), max_kept)
+    }
+
+    #[test]
+    fn no_byte_of_a_row_spoils_the_others() {
+        let row = br#"B,"a, ""b"" c",1"#;
+        let mut wrong = Vec::new();
+        // The line's only cell may be empty.
+        for at in "B,".len()..row.len() - 1 {
+            for byte in [None].into_iter().chain(b",;\"'\n\r=x \xff".map(Some)) {
+                for replaced in 0..=1 {
+                    let mut bad = row.to_vec();
+                    bad.splice(at..at + replaced, byte);
+                    for end in ["\n", "\r\n", "\r"] {
+                        let lines = |lines: &[&[u8]]| lines.join(end.as_bytes());
+                        let text = lines(&[
+                            b"external_id,email,line.external_id",
+                            b"A,\"x, y\",1",
+                            &bad,
+                            b"C,\"x\",1",
+                            b"B,,2",
+                            b"D,x,1",
+                        ]);
+                        let (found, error) = good(&text, 10_000);
+                        let all = ["A", "C", "D"].into_iter().all(|id| found.contains(&(id.to_owned(), 1)));
+                        let is_part = found.contains(&("B".to_owned(), 1));
+                        if !all || is_part || !error.is_empty() {
+                            wrong.push(format!("{}: {found:?} {error}", String::from_utf8_lossy(&bad)));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
     }
 
     #[test]

@@ -126,6 +126,12 @@ async fn a_bad_row_fails_its_order_alone() {
         ("text behind a quote", row("B", "\"1\"x"), "line 3, column 36: expected the end of the cell", "A=1 C=1"),
         ("no order above", String::new(), "line 2: external_id: expected the order's id, found nothing", "A=1 C=1"),
         ("a row that may be of the next order", "\n".to_owned(), "", "A=1 C=1"),
+        (
+            "a row without a line",
+            row("B", "1") + "B,a@example.com,website,new,1,USD,,,\n",
+            "line 4: expected a cell of the order's line",
+            "A=1 C=1",
+        ),
         ("what the server refuses", row("B", "1") + &row("B", "1"), "line 4: ", "A=1 C=1"),
     ] {
         let above = if what == "no order above" { row("", "1") } else { String::new() };
@@ -180,11 +186,11 @@ async fn no_order_goes_in_with_a_part_of_its_rows() {
     let ended = import(&db, "", &files.write("b.csv", text));
     assert_eq!((ended.code, stored(&db).await.as_str()), (Some(3), "A=1+2 D=1 E=1 G=1 H=1 J=1"), "{}", ended.err);
     empty(&db).await;
-    // Values stand in any row of an order; an unnamed column with a cell is named.
+    // A row of the order alone may stand above those of its lines. Values stand in any row of an order; an unnamed column with a cell is named.
     let text = "external_id,email,,endpoint,status,total_price,currency,line.external_id,line.product\n\
-        E,,,website,,1,USD,1,p\nE,a@example.com,,,new,,,2,p\nF,a@example.com,x,website,new,1,USD,1,p\n";
+        E,,,website,,1,USD,,\n,,,,,,,1,p\nE,a@example.com,,,new,,,2,p\nF,a@example.com,x,website,new,1,USD,1,p\n";
     let ended = import(&db, "", &files.write("b.csv", text));
     assert_eq!((ended.code, stored(&db).await.as_str()), (Some(3), "E=1+2"), "{}", ended.err);
     let failed = read(&files.path("b.csv.failed.ndjson"));
-    assert!(failed.contains("line 4, column 3: expected a name above the cell"), "{failed}");
+    assert!(failed.contains("line 5, column 3: expected a name above the cell"), "{failed}");
 }
