@@ -90,7 +90,8 @@ impl<R: Read> Scanner<R> {
         while self.buffer.len() - self.at < count && self.error.is_none() {
             let rest = self.buffer.split_off(self.at);
             self.at = 0;
-            self.fill()?;
+            // An error comes behind what was read before it.
+            self.error = self.fill().err().or(self.error.take());
             let is_end = self.buffer.is_empty();
             self.buffer.splice(..0, rest);
             if is_end {
@@ -187,6 +188,31 @@ pub(super) enum End {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A source that breaks off.
+    struct Broken(&'static [u8]);
+
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 => Err(io::Error::other("broken")),
+                count => Ok(count),
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_comes_behind_what_was_read_before_it() {
+        for look in [0, 10] {
+            let mut scanner = Scanner::new(Broken(b"ab"));
+            assert_eq!(scanner.ready().expect("bytes"), b"ab");
+            scanner.pass(1);
+            scanner.ahead(look).expect("bytes");
+            assert_eq!(scanner.ready().expect("bytes"), b"b");
+            scanner.pass(1);
+            assert_eq!(scanner.ready().expect_err("an error").to_string(), "broken");
+        }
+    }
 
     #[test]
     fn places_are_the_same_however_the_bytes_come() {
