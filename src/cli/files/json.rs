@@ -186,7 +186,7 @@ impl<R: Read> Document<'_, '_, R> {
             let before = self.scanner.place();
             let first = self.scanner.behind_blanks()?;
             // Also behind a comma that nothing follows.
-            if first == Some(b']') && ends_list(&self.scanner.ahead(AHEAD)?[1..], in_object) {
+            if first == Some(b']') && ends_list(&self.scanner.ahead(AHEAD)[1..], in_object) {
                 self.scanner.pass(1);
                 return Ok(ControlFlow::Continue(()));
             }
@@ -232,8 +232,9 @@ impl<R: Read> Document<'_, '_, R> {
             End::Found => record(&text, place, self.bounds),
             _ => Record::too_large(place, &text, self.bounds),
         };
-        let behind = self.scanner.ahead(AHEAD)?;
+        let behind = self.scanner.ahead(AHEAD);
         let goes_on = end == End::Found && goes_on(behind, in_object, begins_line.then_some(place));
+        let is_last = behind.trim_ascii().is_empty();
         if goes_on && (record.fault.is_none() || !begins_line) {
             return Ok((self.take)(Piece::Record(record)));
         }
@@ -244,7 +245,7 @@ impl<R: Read> Document<'_, '_, R> {
         }
         let length = text.len();
         while cut.is_none() && begins_line && end == End::Found && text.len() < length + RECOVERY {
-            let ready = self.scanner.ahead(1)?;
+            let ready = self.scanner.ahead(1);
             let line = ready.iter().position(|byte| *byte == b'\n').map_or(ready.len(), |at| at + 1);
             text.extend_from_slice(&ready[..line]);
             self.scanner.pass(line);
@@ -260,7 +261,8 @@ impl<R: Read> Document<'_, '_, R> {
             self.scanner.back(&text[length..], place.behind(&text[..length]));
             self.check_end(end, &mut value, place)?;
         }
-        if !goes_on && end == End::Found {
+        // A good one in front of the end of a file that was cut off is good.
+        if !goes_on && end == End::Found && (cut.is_some() || !is_last) {
             let fault = || format!("{}: expected the end of the item", place.behind(&text[..length]));
             let text = &text[..cut.unwrap_or(length)];
             record = Record::bad(place.line, text, record.fault.unwrap_or_else(fault));

@@ -100,6 +100,24 @@ async fn a_bad_element_fails_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_good_before_a_file_breaks_off_goes_in() {
+    let (db, files) = (shop().await, Files::new());
+    let whole = [order("A"), order("B")];
+    for (name, text, expected) in [
+        ("a.json", format!("{{\"data\":[\n{},\n{}", whole[0], whole[1]), "A=1 B=1"),
+        ("b.json", format!("[{},{}", whole[0], &whole[1][..40]), "A=1"),
+        ("a.xml", format!("<xml>{}{}", element("A"), element("B")), "A=1 B=1"),
+        ("b.xml", format!("<xml>{}text{}</xml>", element("A"), element("B")), "A=1"),
+        ("c.xml", format!("<xml>{}{}", element("A"), &element("B")[..40]), "A=1"),
+    ] {
+        let ended = import(&db, "", &files.write(name, text));
+        assert_eq!((ended.code, stored(&db).await.as_str()), (Some(1), expected), "{name}: {}", ended.err);
+        assert!(ended.err.contains("stopped behind ") && ended.err.contains(" orders: line "), "{name}: {}", ended.err);
+        empty(&db).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_is_too_large_fails_alone() {
     let (db, files) = (shop().await, Files::new());
     // What a request has around its items is left out of this.
