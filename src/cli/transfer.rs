@@ -79,14 +79,18 @@ pub(super) async fn import(
     output: Output,
     arguments: &ImportArguments,
 ) -> anyhow::Result<ExitCode> {
-    let stop = crate::shutdown::on_signal().context("signals")?;
     let max_body_bytes = settings.limits.max_body_bytes;
+    let code = |all_good| if all_good { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) };
+    if arguments.explain {
+        return files::explain(arguments, max_body_bytes).map(code);
+    }
+    let stop = crate::shutdown::on_signal().context("signals")?;
     let opened = Opened::of(settings, &arguments.place).await?;
     let done = Box::pin(files::import(&opened.target, arguments, max_body_bytes, output, &stop)).await;
     let closed = opened.close().await;
     let all_good = done?;
     closed?;
-    Ok(if all_good { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
+    Ok(code(all_good))
 }
 
 /// Exports into a file.

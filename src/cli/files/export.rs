@@ -6,11 +6,13 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use encoding_rs::UTF_8;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::read::{self, Piece};
-use super::{ExportArguments, FileFormat, Target, What, table};
+use super::read::{Bounds, Piece};
+use super::scan::Scanner;
+use super::{ExportArguments, FileFormat, Target, What, table, xml};
 
 /// Items of a page.
 const PAGE: u32 = 1_000;
@@ -69,14 +71,23 @@ async fn page(target: &Target, what: What, format: FileFormat, from_id: &str) ->
         if !answer.starts_with(b"<xml><error>0</error>") {
             bail!(refused());
         }
+        let mut fault = None;
         let mut take = |piece| {
             match piece {
-                Piece::Item(item) => items.push(as_data(&item)),
-                Piece::Field(_, element) => inner(&element).clone_into(&mut next),
+                Piece::Start(_) => {}
+                Piece::Record(record) => {
+                    fault = record.fault.or(fault.take());
+                    items.push(record.text);
+                }
+                Piece::Field(_, element) => xml::inner(&element).clone_into(&mut next),
             }
             ControlFlow::Continue(())
         };
-        read::xml(answer.as_slice(), "result", &mut take)?;
+        let bounds = Bounds { max_bytes: answer.len(), charset: UTF_8 };
+        xml::read(&mut Scanner::new(answer.as_slice()), bounds, true, &mut take)?;
+        if let Some(fault) = fault {
+            bail!("the answer: {fault}");
+        }
     } else {
         let fields: std::collections::BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(&answer).with_context(refused)?;
@@ -88,17 +99,6 @@ async fn page(target: &Target, what: What, format: FileFormat, from_id: &str) ->
         next = serde_json::from_str(from_id.get())?;
     }
     Ok((items, next))
-}
-
-/// An element under the name by which it is imported.
-fn as_data(element: &str) -> String {
-    format!("<data>{}</data>", inner(element))
-}
-
-fn inner(element: &str) -> &str {
-    let start = element.find('>').map_or(0, |at| at + 1);
-    let end = element.rfind("</").unwrap_or(start);
-    element.get(start..end).unwrap_or_default()
 }
 
 /// Writes items one by one.

@@ -1,35 +1,32 @@
 //! `ordergate import`: a thread reads and packs batches, two at most ahead of the one that is sent.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use encoding_rs::Encoding;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::pack::{Batch, Packer};
 use super::progress::{Progress, rate};
-use super::read::{self, Piece, SKIP_TRIGGERS};
+use super::read::{self, Record, SKIP_TRIGGERS};
+use super::source::Source;
 use super::state::{Failed, State, Tally, beside};
+use super::table::Layout;
 use super::{FileFormat, ImportArguments, Target, What};
 use crate::cli::output::Output;
 
 /// What stands around the items of a body, at most.
 const ENVELOPE_BYTES: usize = 4096;
+/// How a text begins that tells of the whole document.
+const SPOILED: [&str; 2] = ["line ", "byte "];
 /// How long a batch that is on its way is waited for after Ctrl-C.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Orders that are sent together.
-struct Batch {
-    fields: Vec<(String, String)>,
-    items: Vec<String>,
-    /// So much of the file was read for them.
-    bytes: u64,
-}
 
 /// Imports files; true if no order failed.
 pub(in crate::cli) async fn import(
@@ -45,10 +42,11 @@ pub(in crate::cli) async fn import(
             arguments.files.len()
         );
     }
+    let (layout, encoding) = (Arc::new(arguments.layout()?), arguments.encoding()?);
     let (mut all, mut here) = (Tally::default(), 0);
     let begun = Instant::now();
     for path in &arguments.files {
-        let file = FileImport::open(target, arguments, path, max_body_bytes)?;
+        let file = FileImport::open(target, arguments, &layout, encoding, path, max_body_bytes)?;
         let (mut of_file, read_here) = Box::pin(file.run(stop)).await?;
         here += read_here;
         for (sum, value) in all.values().into_iter().zip(of_file.values()) {
@@ -68,6 +66,8 @@ struct FileImport<'i> {
     target: &'i Target,
     arguments: &'i ImportArguments,
     path: PathBuf,
+    layout: Arc<Layout>,
+    encoding: Option<&'static Encoding>,
     format: FileFormat,
     max_body_bytes: usize,
     /// What the file says of events.
@@ -77,20 +77,26 @@ struct FileImport<'i> {
     failed: Failed,
     state: Option<State>,
     tally: Tally,
+    warnings: Warnings,
+}
+
+/// What was stored with warnings.
+#[derive(Default)]
+struct Warnings {
+    count: u64,
+    first: String,
 }
 
 impl<'i> FileImport<'i> {
     fn open(
         target: &'i Target,
         arguments: &'i ImportArguments,
+        layout: &Arc<Layout>,
+        encoding: Option<&'static Encoding>,
         path: &Path,
         max_body_bytes: usize,
     ) -> anyhow::Result<Self> {
-        let format = match arguments.format {
-            Some(format) => format,
-            None => FileFormat::of(path)?,
-        };
-        format.check(arguments.what)?;
+        let format = arguments.format(path)?;
         let is_input = path.as_os_str() == "-";
         let mut tally = Tally::default();
         let extension = Failed::extension(format);
@@ -103,8 +109,11 @@ impl<'i> FileImport<'i> {
         if failed == path {
             bail!("failed: expected another file than the one that is imported, found {}", failed.display());
         }
-        let state =
-            if is_input || arguments.dry_run { None } else { Some(State::of(path, target, arguments.what, &failed)?) };
+        let state = if is_input || arguments.dry_run {
+            None
+        } else {
+            Some(State::of(path, target, arguments.what, &failed, &arguments.how(layout))?)
+        };
         let mut acknowledged = None;
         if let Some(state) = &state {
             if arguments.restart {
@@ -118,9 +127,21 @@ impl<'i> FileImport<'i> {
             let (read, what) = (tally.read, arguments.what.as_str());
             eprintln!("{}: goes on behind {read} {what} that were acknowledged before", path.display());
         }
-        let path = path.to_owned();
-        let (skip_triggers, fields) = (None, Vec::new());
-        Ok(FileImport { target, arguments, path, format, max_body_bytes, skip_triggers, fields, failed, state, tally })
+        Ok(FileImport {
+            target,
+            arguments,
+            path: path.to_owned(),
+            layout: Arc::clone(layout),
+            encoding,
+            format,
+            max_body_bytes,
+            skip_triggers: None,
+            fields: Vec::new(),
+            failed,
+            state,
+            tally,
+            warnings: Warnings::default(),
+        })
     }
 
     /// Imports it; returns what was acknowledged, and how many orders of it now.
@@ -128,112 +149,128 @@ impl<'i> FileImport<'i> {
         let size = fs::metadata(&self.path).ok().map(|meta| meta.len());
         let mut progress = Progress::new(&self.path.display().to_string(), self.arguments.what.as_str(), size);
         let (sender, mut batches) = mpsc::channel(2);
-        let reader = self.reader(sender)?;
+        let reader = self.reader(sender);
         let before = self.tally.read;
-        let mut stopped = false;
-        while let Some(batch) = batches.recv().await {
-            let bytes = batch.bytes;
-            let patience = async {
-                stop.cancelled().await;
-                tokio::time::sleep(PATIENCE).await;
-            };
-            let sent = tokio::select! {
-                sent = self.send(batch) => sent,
-                () = patience => {
-                    stopped = true;
-                    break;
-                }
-            };
-            if let Err(error) = sent {
-                self.failed.close()?;
-                return Err(error.context(self.path.display().to_string()));
-            }
-            let Tally { read, failed, .. } = self.tally;
-            progress.at(bytes, read, read - before, failed);
-            if stop.is_cancelled() {
-                stopped = true;
-                break;
-            }
-        }
+        let ended = self.send_all(&mut batches, &mut progress, stop).await;
         drop(batches);
         progress.end();
-        let done = reader.join().map_err(|_| anyhow::anyhow!("the reader failed"))?;
         self.failed.close()?;
-        let (Tally { read, failed, .. }, what) = (self.tally, self.arguments.what.as_str());
-        if failed > 0 {
-            let (path, reasons) = (self.path.display(), self.failed.path.display());
-            eprintln!("{path}: {failed} of {read} {what} failed; they and the reasons are in {reasons}");
-        }
-        let so_far = || format!("{}: stopped behind {read} {what}", self.path.display());
+        let stopped = ended.with_context(|| self.path.display().to_string())?;
+        let so_far = self.said();
+        // The reader may wait for standard input, or still look through the file: it ends with the program.
         if stopped && self.state.is_some() {
-            bail!("{}, which were acknowledged; run the same command again to go on", so_far());
+            bail!("{so_far}, which were acknowledged; run the same command again to go on");
         }
         if stopped {
-            bail!(so_far());
+            bail!(so_far);
         }
-        done.with_context(so_far)?;
+        let done = reader.join().map_err(|_| anyhow::anyhow!("the reader failed"))?;
+        done.context(so_far)?;
         if let Some(state) = &self.state {
             state.remove()?;
         }
         Ok((self.tally, self.tally.read - before))
     }
 
+    /// Sends what is read; true if it was stopped meanwhile.
+    async fn send_all(
+        &mut self,
+        batches: &mut mpsc::Receiver<Batch>,
+        progress: &mut Progress,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<bool> {
+        let before = self.tally.read;
+        loop {
+            let batch = tokio::select! {
+                batch = batches.recv() => batch,
+                () = stop.cancelled() => return Ok(true),
+            };
+            let Some(batch) = batch else { return Ok(false) };
+            let bytes = batch.bytes;
+            let patience = async {
+                stop.cancelled().await;
+                tokio::time::sleep(PATIENCE).await;
+            };
+            tokio::select! {
+                sent = self.send(batch) => sent?,
+                () = patience => return Ok(true),
+            }
+            let Tally { read, failed, .. } = self.tally;
+            progress.at(bytes, read, read - before, failed);
+            if stop.is_cancelled() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Says what is to be looked at; returns how far the import came, if it came no further.
+    fn said(&self) -> String {
+        let (Tally { read, failed, .. }, what, path) = (self.tally, self.arguments.what.as_str(), self.path.display());
+        if failed > 0 {
+            let reasons = self.failed.path.display();
+            eprintln!("{path}: {failed} of {read} {what} failed; they and the reasons are in {reasons}");
+        }
+        let Warnings { count, first } = &self.warnings;
+        if *count > 0 {
+            eprintln!("{path}: {count} {what} were stored with warnings; the first, {first}");
+        }
+        format!("{path}: stopped behind {read} {what}")
+    }
+
     /// Starts to read, behind what was acknowledged before.
-    fn reader(&self, sender: mpsc::Sender<Batch>) -> anyhow::Result<std::thread::JoinHandle<anyhow::Result<()>>> {
+    fn reader(&self, sender: mpsc::Sender<Batch>) -> std::thread::JoinHandle<anyhow::Result<()>> {
         let count = Arc::new(AtomicU64::new(0));
-        let source = read::open(&self.path, &count)?;
-        let mut packer = Packer {
-            max_items: self.arguments.batch as usize,
-            max_bytes: self.max_body_bytes.saturating_sub(ENVELOPE_BYTES),
-            skip: self.tally.read,
-            count,
-            batch: Batch { fields: Vec::new(), items: Vec::new(), bytes: 0 },
-            batch_bytes: 0,
-            sender,
-        };
-        let (format, max_bytes) = (self.format, packer.max_bytes);
-        Ok(std::thread::spawn(move || {
-            let done = read::read(source, format, max_bytes, &mut |piece| packer.take(piece));
+        let (path, format, encoding) = (self.path.clone(), self.format, self.encoding);
+        let (max_items, max_bytes) =
+            (self.arguments.batch as usize, self.max_body_bytes.saturating_sub(ENVELOPE_BYTES));
+        let mut packer = Packer::new(max_items, max_bytes, self.tally.read, Arc::clone(&count), sender);
+        let layout = Arc::clone(&self.layout);
+        std::thread::spawn(move || {
+            let source = Source::open(&path, format, encoding)?;
+            let done = read::read(&source, &count, &layout, max_bytes, &mut |piece| packer.take(piece));
             // What was good before a fault is sent all the same.
             let _ = packer.pass_on();
             done
-        }))
+        })
     }
 
     /// Sends a batch, and notes what became of it. One that is too large goes in halves.
     async fn send(&mut self, batch: Batch) -> anyhow::Result<()> {
-        let mut waiting = vec![batch.items];
+        let mut waiting = vec![batch.records];
         let (of_events, fields): (Vec<_>, Vec<_>) =
             batch.fields.into_iter().partition(|(name, _)| name == SKIP_TRIGGERS);
         self.skip_triggers = of_events.into_iter().next_back().or(self.skip_triggers.take());
         self.fields.extend(fields);
-        while let Some(mut items) = waiting.pop() {
-            let answer = self.call(&items).await?;
+        while let Some(mut records) = waiting.pop() {
+            let items: Vec<&str> = records.iter().filter(|record| record.fault.is_none()).map(|r| &*r.text).collect();
+            let answer = if items.is_empty() { json!({"error": 0, "result": []}) } else { self.call(&items).await? };
             let error = answer["error"].as_u64().unwrap_or(500);
             let text = answer["error_text"].as_str().unwrap_or("no text");
             // An order that spoils the document, by its depth, has to be found.
-            let spoiled = error == 400 && ["line ", "byte "].iter().any(|start| text.starts_with(start));
+            let spoiled = error == 400 && SPOILED.iter().any(|start| text.starts_with(start));
             let too_large = error == 413;
-            if let ([item], true) = (items.as_slice(), spoiled || too_large && self.fields.is_empty()) {
-                self.note(item, &json!({"error_text": text}))?;
-                self.acknowledge().await?;
+            let count = items.len();
+            let results = if count == 1 && (spoiled || too_large && self.fields.is_empty()) {
+                vec![json!({"error_text": text})]
+            } else if (too_large || spoiled) && count > 1 {
+                waiting.push(records.split_off(records.len() / 2));
+                waiting.push(records);
                 continue;
-            }
-            if (too_large || spoiled) && items.len() > 1 {
-                waiting.push(items.split_off(items.len() / 2));
-                waiting.push(items);
-                continue;
-            }
-            let results = answer["result"].as_array().filter(|results| error == 0 && results.len() == items.len());
-            let Some(results) = results else {
-                bail!("the answer is {error}: {text}");
+            } else {
+                let results = answer["result"].as_array().filter(|results| error == 0 && results.len() == count);
+                let Some(results) = results else {
+                    bail!("the answer is {error}: {text}");
+                };
+                // They are known now, unless nothing is kept.
+                if !self.arguments.dry_run && count > 0 {
+                    self.fields.clear();
+                }
+                results.clone()
             };
-            for (item, result) in items.iter().zip(results) {
-                self.note(item, result)?;
-            }
-            // They are known now, unless nothing is kept.
-            if !self.arguments.dry_run {
-                self.fields.clear();
+            let mut results = results.into_iter();
+            for record in &records {
+                let result = if record.fault.is_none() { results.next() } else { None };
+                self.note(record, &result.unwrap_or_default())?;
             }
             self.acknowledge().await?;
         }
@@ -250,19 +287,17 @@ impl<'i> FileImport<'i> {
         Ok(())
     }
 
-    async fn call(&self, items: &[String]) -> anyhow::Result<Json> {
+    async fn call(&self, items: &[&str]) -> anyhow::Result<Json> {
         let ImportArguments { skip_triggers, dry_run, what, .. } = self.arguments;
         let flags =
             [("detail", true), ("skip_triggers", *skip_triggers && *what == What::Orders), ("dry_run", *dry_run)];
         let flags = flags.into_iter().filter(|(_, set)| *set);
-        let mut body = String::with_capacity(items.iter().map(String::len).sum::<usize>() + ENVELOPE_BYTES);
+        let mut body = String::with_capacity(items.iter().map(|item| item.len()).sum::<usize>() + ENVELOPE_BYTES);
         if self.format == FileFormat::Xml {
             body.push_str("<xml>");
             body.extend(self.skip_triggers.iter().map(|(_, element)| element.as_str()));
             body.extend(flags.map(|(name, _)| format!("<{name}>true</{name}>")));
-            body.extend(
-                self.fields.iter().map(|(_, element)| element.as_str()).chain(items.iter().map(String::as_str)),
-            );
+            body.extend(self.fields.iter().map(|(_, element)| element.as_str()).chain(items.iter().copied()));
             body.push_str("</xml>");
         } else {
             body.push('{');
@@ -282,7 +317,7 @@ impl<'i> FileImport<'i> {
         answered.with_context(|| format!("expected an answer in JSON, found HTTP {status} with another"))
     }
 
-    fn note(&mut self, item: &str, result: &Json) -> anyhow::Result<()> {
+    fn note(&mut self, record: &Record, result: &Json) -> anyhow::Result<()> {
         self.tally.read += 1;
         match result["outcome"].as_str() {
             Some("created") => self.tally.created += 1,
@@ -290,63 +325,28 @@ impl<'i> FileImport<'i> {
             Some("unchanged") => self.tally.unchanged += 1,
             _ => {
                 self.tally.failed += 1;
-                self.failed.write(item, in_item(result["error_text"].as_str().unwrap_or("failed")))?;
+                let refusal = || placed(record, result["error_text"].as_str().unwrap_or("failed"));
+                return self.failed.write(record, &record.fault.clone().unwrap_or_else(refusal));
+            }
+        }
+        if let Some(warning) = result["warnings"].as_array().and_then(|warnings| warnings.first()?.as_str()) {
+            self.warnings.count += 1;
+            if self.warnings.count == 1 {
+                self.warnings.first = placed(record, warning);
             }
         }
         Ok(())
     }
 }
 
-/// A reason without the place in the batch, which nobody can look up: `data[7].status: …` is `status: …`.
-fn in_item(reason: &str) -> &str {
-    let place = reason.strip_prefix("data[").and_then(|rest| rest.split_once(']'));
-    place.map_or(reason, |(_, rest)| rest.trim_start_matches(['.', ':', ' ']))
-}
-
-/// Packs pieces into batches, in the reader's thread.
-struct Packer {
-    max_items: usize,
-    max_bytes: usize,
-    /// So many items were acknowledged before.
-    skip: u64,
-    /// So many bytes of the file were read.
-    count: Arc<AtomicU64>,
-    batch: Batch,
-    batch_bytes: usize,
-    sender: mpsc::Sender<Batch>,
-}
-
-impl Packer {
-    fn take(&mut self, piece: Piece) -> ControlFlow<()> {
-        let item = match piece {
-            Piece::Field(name, text) => {
-                self.batch_bytes += text.len() + name.len() + 4;
-                self.batch.fields.push((name, text));
-                return ControlFlow::Continue(());
-            }
-            Piece::Item(_) if self.skip > 0 => {
-                self.skip -= 1;
-                return ControlFlow::Continue(());
-            }
-            Piece::Item(item) => item,
-        };
-        if self.batch.items.len() == self.max_items || self.batch_bytes + item.len() >= self.max_bytes {
-            self.pass_on()?;
-        }
-        self.batch_bytes += item.len() + 1;
-        self.batch.items.push(item);
-        ControlFlow::Continue(())
-    }
-
-    /// Passes the batch on; nobody wants it any more after an error there.
-    fn pass_on(&mut self) -> ControlFlow<()> {
-        if self.batch.items.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        let next = Batch { fields: Vec::new(), items: Vec::new(), bytes: 0 };
-        let mut batch = std::mem::replace(&mut self.batch, next);
-        batch.bytes = self.count.load(Ordering::Relaxed);
-        self.batch_bytes = 0;
-        if self.sender.blocking_send(batch).is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
+/// A reason with its place in the file, not in the request, which nobody can look up: `data[7].status: …` is
+/// `line 12: status: …`.
+fn placed(record: &Record, reason: &str) -> String {
+    let is_document = SPOILED.iter().any(|start| reason.starts_with(start));
+    let reason = reason.split_once(": ").filter(|_| is_document).map_or(reason, |(_, reason)| reason);
+    let in_batch = reason.strip_prefix("data[").and_then(|rest| rest.split_once(']'));
+    let reason = in_batch.map_or(reason, |(_, rest)| rest.trim_start_matches(['.', ':', ' ']));
+    let index = reason.strip_prefix("lines[").and_then(|rest| rest.split_once(']')?.0.parse::<usize>().ok());
+    let row = index.and_then(|index| record.rows.get(index)).unwrap_or(&record.line);
+    format!("line {row}: {reason}")
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde_json::{Value as Json, json};
 
+use super::read::Record;
 use super::{FileFormat, Target, What};
 use crate::wire::answer;
 
@@ -84,24 +85,18 @@ impl Failed {
         if format == FileFormat::Xml { "failed.xml" } else { "failed.ndjson" }
     }
 
-    pub(super) fn write(&mut self, item: &str, reason: &str) -> anyhow::Result<()> {
-        let line = if self.format == FileFormat::Xml {
-            let reason = answer::xml_escaped(reason);
-            let end = item.rfind("</").unwrap_or(item.len());
-            let (start, end) = item.split_at(end);
-            format!("{start}<import_error>{reason}</import_error>{end}\n")
-        } else {
-            let reason = json!(reason);
-            match item.trim_end().strip_suffix('}').map(str::trim_end) {
-                Some(start) if start.trim() == "{" => format!("{{\"import_error\":{reason}}}\n"),
-                Some(start) => format!("{start},\"import_error\":{reason}}}\n"),
-                None => format!("{{\"import_error\":{reason},\"item\":{item}}}\n"),
-            }
+    /// Writes an order down with the reason why it failed.
+    pub(super) fn write(&mut self, record: &Record, reason: &str) -> anyhow::Result<()> {
+        let line = match (self.format, &record.fault) {
+            (FileFormat::Xml, None) => refused_element(&record.text, reason),
+            (FileFormat::Xml, Some(_)) => bad_element(&record.text, reason),
+            (_, None) => refused_object(&record.text, reason),
+            (_, Some(_)) => json!({"import_error": reason, "line": record.line, "text": record.text}).to_string(),
         };
         if self.written.bytes == 0 && self.format == FileFormat::Xml {
             self.append("<xml>\n")?;
         }
-        self.append(&line)
+        self.append(&format!("{line}\n"))
     }
 
     fn append(&mut self, text: &str) -> anyhow::Result<()> {
@@ -141,6 +136,28 @@ impl Failed {
     }
 }
 
+fn refused_object(item: &str, reason: &str) -> String {
+    let reason = json!(reason);
+    match item.trim_end().strip_suffix('}').map(str::trim_end) {
+        Some(start) if start.trim() == "{" => format!("{{\"import_error\":{reason}}}"),
+        Some(start) => format!("{start},\"import_error\":{reason}}}"),
+        None => format!("{{\"import_error\":{reason},\"item\":{item}}}"),
+    }
+}
+
+fn refused_element(item: &str, reason: &str) -> String {
+    let (start, end) = item.split_at(item.rfind("</").unwrap_or(item.len()));
+    format!("{start}<import_error>{}</import_error>{end}", answer::xml_escaped(reason))
+}
+
+/// What is not well-formed, as text.
+fn bad_element(text: &str, reason: &str) -> String {
+    // XML has no other control characters.
+    let text = text.replace(|c: char| c.is_control() && !"\t\n\r".contains(c), "\u{fffd}");
+    let (reason, text) = (answer::xml_escaped(reason), answer::xml_escaped(&text));
+    format!("<data><import_error>{reason}</import_error><text>{text}</text></data>")
+}
+
 /// The CRC-32 of so many bytes of a file; `None` if it is shorter.
 fn checksum(path: &Path, bytes: u64) -> anyhow::Result<Option<u32>> {
     let named = || path.display().to_string();
@@ -169,8 +186,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn of(path: &Path, target: &Target, what: What, failed: &Path) -> anyhow::Result<Self> {
-        let going = format!("{} --what {} --failed {}", target.name(), what.as_str(), failed.display());
+    /// `how` are the options that say what the file's items are.
+    pub(super) fn of(path: &Path, target: &Target, what: What, failed: &Path, how: &str) -> anyhow::Result<Self> {
+        let going = format!("{} --what {} --failed {}{how}", target.name(), what.as_str(), failed.display());
         let meta = fs::metadata(path).with_context(|| path.display().to_string())?;
         let modified = format!("{:?}", meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default());
         Ok(State { path: beside(path, "progress.json"), size: meta.len(), modified, going })

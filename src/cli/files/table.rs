@@ -1,13 +1,18 @@
-//! Orders as CSV: one row for each line of an order. Rows of one order follow each other and repeat its columns.
+//! Orders as CSV: one row for each line of an order.
 
-use std::io::{BufRead, Write};
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{Read, Write};
 
 use anyhow::{Context as _, bail};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map as JsonMap, Value as Json};
 
-use super::read::{Piece, Take};
+use super::map::Map;
+use super::read::Bounds;
+use super::rows::{Row, Rows};
+use super::scan::End;
 
-/// The columns of an order. `tags` and `custom_fields` hold JSON.
+/// The fields of an order. `tags` and `custom_fields` hold JSON.
 const ORDER: [&str; 19] = [
     "external_id",
     "matching",
@@ -26,10 +31,10 @@ const ORDER: [&str; 19] = [
     "create_time",
     "update_time",
     "region",
-    "tags",
-    "custom_fields",
+    TAGS,
+    CUSTOM_FIELDS,
 ];
-/// The columns of a line, behind `line.`. `custom_fields` holds JSON.
+/// The fields of a line, behind `line.`. `custom_fields` holds JSON.
 const LINE: [&str; 9] = [
     "external_id",
     "product",
@@ -39,85 +44,189 @@ const LINE: [&str; 9] = [
     "min_price_per_item",
     "final_price_per_item",
     "count",
-    "custom_fields",
+    CUSTOM_FIELDS,
 ];
 const PREFIX: &str = "line.";
+pub(super) const TAGS: &str = "tags";
+pub(super) const CUSTOM_FIELDS: &str = "custom_fields";
+/// A column with what a failed order was refused for.
+const REASON: &str = "import_error";
 
-/// Where the cells of a row go.
-enum Column {
-    Order(&'static str),
-    Line(&'static str),
-    /// What a failed order was refused for.
-    Nothing,
+/// A field of an order or of its lines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Field {
+    pub(super) of_line: bool,
+    pub(super) name: &'static str,
+    /// Of a custom field, as in `custom_fields.note`.
+    pub(super) key: Option<String>,
 }
 
-fn column(name: &str) -> anyhow::Result<Column> {
-    let known = |names: &[&'static str], name: &str| names.iter().find(|known| **known == name).copied();
-    let name = name.trim().trim_start_matches('\u{feff}');
-    Ok(match name.strip_prefix(PREFIX) {
-        Some(line) => Column::Line(known(&LINE, line).with_context(|| unknown(name))?),
-        None if name == "import_error" => Column::Nothing,
-        None => Column::Order(known(&ORDER, name).with_context(|| unknown(name))?),
-    })
-}
-
-fn unknown(name: &str) -> String {
-    format!("column: expected one of {}, or {PREFIX} and one of {}, found {name:?}", ORDER.join(", "), LINE.join(", "))
-}
-
-fn value(name: &str, cell: &str) -> anyhow::Result<Json> {
-    if ["tags", "custom_fields"].contains(&name) {
-        return serde_json::from_str(cell).with_context(|| format!("{name}: expected JSON, found {cell:?}"));
+impl Field {
+    /// The field of a name like `status`, `line.count` or `custom_fields.note`.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let (of_line, name, names) = match name.strip_prefix(PREFIX) {
+            Some(name) => (true, name, &LINE[..]),
+            None => (false, name, &ORDER[..]),
+        };
+        let custom = name.split_once('.').filter(|(name, key)| *name == CUSTOM_FIELDS && !key.is_empty());
+        let (name, key) = custom.map_or((name, None), |(name, key)| (name, Some(key.to_owned())));
+        names.iter().find(|known| **known == name).map(|name| Field { of_line, name, key })
     }
-    Ok(Json::String(cell.to_owned()))
+
+    /// True for what names an order.
+    pub(super) fn is_id(&self) -> bool {
+        !self.of_line && self.name == "external_id"
+    }
 }
 
-/// Reads orders.
-pub(super) fn read(source: impl BufRead, take: Take<'_>) -> anyhow::Result<()> {
-    let mut reader = csv::Reader::from_reader(source);
-    let names = reader.headers().context("line 1")?;
-    if let Some(twice) = names.iter().enumerate().find_map(|(at, name)| names.iter().take(at).find(|n| *n == name)) {
-        bail!("line 1: expected each column once, found {twice:?} twice");
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.of_line { PREFIX } else { "" }, self.name)?;
+        self.key.iter().try_for_each(|key| write!(f, ".{key}"))
     }
-    let columns = names.iter().map(column).collect::<anyhow::Result<Vec<_>>>()?;
-    if !columns.iter().any(|column| matches!(column, Column::Order("external_id"))) {
-        bail!("line 1: expected a column external_id");
+}
+
+/// What an operator says of CSV files.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layout {
+    /// What separates cells; the first line tells it otherwise.
+    pub(super) delimiter: Option<u8>,
+    /// Columns that are left out.
+    pub(super) ignored: Vec<String>,
+    pub(super) map: Option<Map>,
+}
+
+/// A column, and the fields that its cells go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) fields: Vec<Field>,
+}
+
+/// What the first lines of a file say.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) delimiter: u8,
+    pub(super) columns: Vec<Column>,
+    /// The column with the order's id.
+    id: usize,
+}
+
+impl Head {
+    /// Reads it.
+    pub(super) fn read(rows: &mut Rows<impl Read>, layout: &Layout, bounds: Bounds) -> anyhow::Result<Self> {
+        let (mut text, mut separator) = (Vec::new(), None);
+        loop {
+            let place = rows.scanner.place();
+            text.clear();
+            let line_end = |ready: &[u8]| ready.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = rows.scanner.until(&mut text, bounds.max_bytes, line_end)?;
+            let line = text.trim_ascii();
+            if let Some(said) = said(line) {
+                separator = Some(said);
+            } else if !line.is_empty() {
+                rows.delimiter = layout.delimiter.or(separator).unwrap_or_else(|| told(line));
+                rows.scanner.back(&text, place);
+                break;
+            }
+            if end == End::OfFile {
+                bail!("{place}: expected the names of columns, found the end of the file");
+            }
+            rows.line_end()?;
+        }
+        let row = rows.next()?.context("a row was put back")?;
+        Self::of(&row, rows.delimiter, layout, bounds).with_context(|| format!("line {}", row.place.line))
     }
-    let mut open: Option<Map<String, Json>> = None;
-    for record in reader.records() {
-        let record = record?;
-        let number = record.position().map_or(0, csv::Position::line);
-        let (mut order, mut line) = (Map::new(), Map::new());
-        for (column, cell) in columns.iter().zip(&record).filter(|(_, cell)| !cell.is_empty()) {
-            let (fields, name) = match column {
-                Column::Order(name) => (&mut order, *name),
-                Column::Line(name) => (&mut line, *name),
-                Column::Nothing => continue,
+
+    fn of(row: &Row, delimiter: u8, layout: &Layout, bounds: Bounds) -> anyhow::Result<Self> {
+        if let Some(fault) = &row.fault {
+            bail!("{fault}");
+        }
+        let mut columns: Vec<Column> = Vec::new();
+        for cell in row.cells(delimiter) {
+            let misfit = |error: std::str::Utf8Error| anyhow::anyhow!(bounds.misfit(cell[error.valid_up_to()]));
+            let name = std::str::from_utf8(&cell).map_err(misfit)?.trim().to_owned();
+            columns.push(Column { fields: Vec::new(), name });
+        }
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| !column.name.is_empty()) {
+            column.fields = match &layout.map {
+                Some(map) => map.fields(&column.name).to_vec(),
+                None if layout.ignored.contains(&column.name) || column.name == REASON => Vec::new(),
+                None => vec![Field::named(&column.name).with_context(|| unknown(&column.name, names.len()))?],
             };
-            fields.insert(name.to_owned(), value(name, cell).with_context(|| format!("line {number}"))?);
-        }
-        let line = Json::Object(line);
-        match &mut open {
-            Some(open) if open.get("external_id") == order.get("external_id") && order.contains_key("external_id") => {
-                if let Some((name, cell)) = order.iter().find(|(name, cell)| open.get(*name) != Some(cell)) {
-                    bail!("line {number}: {name}: expected what stands in the order's first row, found {cell}");
-                }
-                open.get_mut("lines").and_then(Json::as_array_mut).context("an order has lines")?.push(line);
-            }
-            _ => {
-                order.insert("lines".to_owned(), Json::Array(vec![line]));
-                if let Some(done) = open.replace(order)
-                    && take(Piece::Item(Json::Object(done).to_string())).is_break()
-                {
-                    return Ok(());
-                }
+            if !column.fields.is_empty() && names[..at].contains(&column.name) {
+                bail!("expected each column once, found {:?} twice", column.name);
             }
         }
+        if let Some(map) = &layout.map {
+            map.check(&names)?;
+        }
+        let id = columns.iter().position(|column| column.fields.iter().any(Field::is_id));
+        Ok(Head { delimiter, columns, id: id.context("expected a column external_id")? })
     }
-    if let Some(done) = open {
-        let _ = take(Piece::Item(Json::Object(done).to_string()));
+
+    /// What names the order of a row: nothing where its cell is empty, `None` where it has none.
+    pub(super) fn id(&self, row: &Row) -> Option<Vec<u8>> {
+        row.cells(self.delimiter).nth(self.id).map(|cell| trimmed(&cell))
     }
-    Ok(())
+
+    /// True if a row has as many cells as there are columns. Those without a name may lack.
+    pub(super) fn fits(&self, cells: &[Cow<'_, [u8]>]) -> bool {
+        cells.len() <= self.columns.len() && self.columns.iter().skip(cells.len()).all(|column| column.name.is_empty())
+    }
+
+    /// False if a row is so bad that what names its order may stand in any of its cells.
+    pub(super) fn knows_order(&self, row: &Row) -> bool {
+        match row.fault {
+            Some(_) => row.sound_cells(self.delimiter) > self.id,
+            None => self.id == 0 || self.fits(&row.cells(self.delimiter).collect::<Vec<_>>()),
+        }
+    }
+}
+
+/// A cell's text: blanks around it mean nothing, and `="00123"` is how a spreadsheet is told that it is no number.
+pub(super) fn plain(cell: &str) -> &str {
+    let cell = cell.trim();
+    cell.strip_prefix("=\"").and_then(|text| text.strip_suffix('"')).map_or(cell, str::trim)
+}
+
+/// The same of a cell that may be no text.
+pub(super) fn trimmed(cell: &[u8]) -> Vec<u8> {
+    std::str::from_utf8(cell).map_or_else(|_| cell.trim_ascii().to_vec(), |text| plain(text).as_bytes().to_vec())
+}
+
+/// The separator that a line like `sep=;` names.
+fn said(line: &[u8]) -> Option<u8> {
+    let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    match line {
+        [start @ .., separator] if start.eq_ignore_ascii_case(b"sep=") => Some(*separator),
+        _ => None,
+    }
+}
+
+/// The separator that a line of names has.
+fn told(line: &[u8]) -> u8 {
+    let (mut counts, mut is_quoted) = ([(b',', 0), (b';', 0), (b'\t', 0)], false);
+    for byte in line {
+        is_quoted ^= *byte == b'"';
+        for (separator, count) in &mut counts {
+            *count += usize::from(!is_quoted && separator == byte);
+        }
+    }
+    // The first of them, if they are equal.
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map_or(b',', |(separator, _)| separator)
+}
+
+fn unknown(name: &str, columns: usize) -> String {
+    if columns == 1 {
+        return format!(
+            "expected columns with a comma, a semicolon or a tab between, found {name:.200?}; say --delimiter"
+        );
+    }
+    format!(
+        "expected columns of the names that README lists, found {name:.200?}; --ignore-columns leaves it out, --map says what it is"
+    )
 }
 
 /// Writes the columns' names.
@@ -128,7 +237,7 @@ pub(super) fn write_head(out: &mut csv::Writer<impl Write>) -> anyhow::Result<()
 
 /// Writes a listed order.
 pub(super) fn write(out: &mut csv::Writer<impl Write>, order: &str) -> anyhow::Result<()> {
-    let order: Map<String, Json> = serde_json::from_str(order)?;
+    let order: JsonMap<String, Json> = serde_json::from_str(order)?;
     if order.get("money").is_some() {
         bail!("expected amounts as decimals, found minor units: the server's list_money has to be decimal for CSV");
     }

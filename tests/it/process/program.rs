@@ -67,13 +67,13 @@ impl Program {
         self
     }
 
-    /// Starts it, with a text as its standard input.
-    pub(super) fn start(mut self, input: &str) -> Process {
+    /// Starts it, with its standard input.
+    pub(super) fn start(mut self, input: &(impl AsRef<[u8]> + ?Sized)) -> Process {
         self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.0.spawn().expect("the program");
         let mut pipe = child.stdin.take().expect("a pipe");
         // A program that does not read its input may have ended before.
-        let _ = pipe.write_all(input.as_bytes());
+        let _ = pipe.write_all(input.as_ref());
         let out = Lines::of(child.stdout.take().expect("a pipe"));
         let log = Lines::of(child.stderr.take().expect("a pipe"));
         Process { child, out, log }

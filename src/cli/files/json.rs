@@ -1,0 +1,362 @@
+//! JSON: a call's body, an answer that was kept, a list, a lone object, or one object a line. The items of a list are
+//! told apart by their brackets and quotes alone, so that one which is no JSON leaves the others as they are.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, bail};
+use serde::de::IgnoredAny;
+
+use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
+use super::scan::{End, Place, Scanner};
+use super::value::{AHEAD, Value, ends_line, ends_list, goes_on, next_item};
+
+/// Reads one object a line.
+pub(super) fn read_lines<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take<'_>) -> anyhow::Result<()> {
+    loop {
+        let place = scanner.place();
+        let line_end = |ready: &[u8]| ready.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        let mut line = Vec::new();
+        let end = scanner.until(&mut line, bounds.max_bytes, line_end)?;
+        if let End::TooFar { found: false } = end {
+            scanner.skip(line_end)?;
+        }
+        let record = match end {
+            End::TooFar { .. } => Record::too_large(place, &line, bounds),
+            _ if line.trim_ascii().is_empty() => Record::default(),
+            _ => record(&line, place, bounds),
+        };
+        if record.line > 0 && take(Piece::Record(record)).is_break() || end == End::OfFile {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads a document.
+pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take<'_>) -> anyhow::Result<()> {
+    if is_lines(scanner.ready()?) {
+        return read_lines(scanner, bounds, take);
+    }
+    let mut document = Document { scanner, bounds, take };
+    let start = document.scanner.behind_blanks()?;
+    let is_read = match start {
+        Some(b'[') => document.list(false)?,
+        Some(b'{') => document.root()?,
+        _ => bail!("{}: expected a list or an object, found {}", document.scanner.place(), found(start)),
+    };
+    if is_read.is_continue() {
+        let rest = document.scanner.behind_blanks()?;
+        if rest.is_some() {
+            bail!("{}: expected the end of the file, found {}", document.scanner.place(), found(rest));
+        }
+    }
+    Ok(())
+}
+
+/// Two objects, one a line.
+fn is_lines(ready: &[u8]) -> bool {
+    let mut lines = ready.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let first = lines.next().is_some_and(|line| line.starts_with(b"{") && line.ends_with(b"}"));
+    first && lines.next().is_some_and(|line| line.starts_with(b"{"))
+}
+
+fn found(byte: Option<u8>) -> String {
+    byte.map_or_else(|| "the end of the file".to_owned(), |byte| format!("{:?}", char::from(byte)))
+}
+
+/// A document on its way.
+struct Document<'d, 't, R> {
+    scanner: &'d mut Scanner<R>,
+    bounds: Bounds,
+    take: Take<'t>,
+}
+
+impl<R: Read> Document<'_, '_, R> {
+    /// An object: a call's body, or a record of its own, which more of its kind may follow.
+    fn root(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        let start = self.scanner.place();
+        let mut fields: Vec<(String, Vec<u8>, Place)> = Vec::new();
+        let (mut bytes, mut is_call) = (0, false);
+        self.scanner.pass(1);
+        if self.scanner.behind_blanks()? == Some(b'}') {
+            self.scanner.pass(1);
+            bail!("{start}: expected a list, or an object with data, result or external_id, found an empty one");
+        }
+        loop {
+            let name = self.name()?;
+            let place = self.scanner.place();
+            let first = self.scanner.behind_blanks()?;
+            if LISTS.contains(&&*name) && matches!(first, Some(b'[' | b'{')) {
+                is_call = true;
+                if self.fields(std::mem::take(&mut fields))?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let items = if first == Some(b'[') { self.list(true)? } else { self.item()? };
+                if items.is_break() {
+                    return Ok(items);
+                }
+            } else if is_call {
+                if is_sent_along(&name)? {
+                    bail!("{place}: expected {name} before the items, found it behind");
+                }
+                self.scanner.skip(Value::default().end())?;
+            } else {
+                let mut value = Vec::new();
+                self.scanner.until(&mut value, self.bounds.max_bytes, Value::default().end())?;
+                bytes += name.len() + value.len();
+                if bytes > self.bounds.max_bytes {
+                    bail!("{place}: expected at most {} bytes before the items", self.bounds.max_bytes);
+                }
+                fields.push((name, value, place));
+            }
+            if !self.goes_on(b'}')? {
+                break;
+            }
+        }
+        if is_call { Ok(ControlFlow::Continue(())) } else { self.lone(start, &fields) }
+    }
+
+    /// A field's name, and the colon behind it.
+    fn name(&mut self) -> anyhow::Result<String> {
+        let first = self.scanner.behind_blanks()?;
+        let place = self.scanner.place();
+        if first != Some(b'"') {
+            bail!("{place}: expected a name in quotes, found {}", found(first));
+        }
+        let mut name = Vec::new();
+        self.scanner.until(&mut name, self.bounds.max_bytes, Value::default().end())?;
+        let name = serde_json::from_slice(&name).with_context(|| format!("{place}: expected a name in quotes"))?;
+        let colon = self.scanner.behind_blanks()?;
+        if colon != Some(b':') {
+            bail!("{}: expected a colon, found {}", self.scanner.place(), found(colon));
+        }
+        self.scanner.pass(1);
+        Ok(name)
+    }
+
+    /// What stood in a call's body before its items.
+    fn fields(&mut self, fields: Vec<(String, Vec<u8>, Place)>) -> anyhow::Result<ControlFlow<()>> {
+        for (name, value, place) in fields {
+            if !is_sent_along(&name)? {
+                continue;
+            }
+            let checked = record(&value, place, self.bounds);
+            if let Some(fault) = checked.fault {
+                bail!(fault);
+            }
+            if (self.take)(Piece::Field(name, checked.text)).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A record that stands alone, and those that follow it.
+    fn lone(&mut self, start: Place, fields: &[(String, Vec<u8>, Place)]) -> anyhow::Result<ControlFlow<()>> {
+        let names: Vec<&str> = fields.iter().map(|(name, ..)| &**name).collect();
+        if !names.contains(&"external_id") {
+            let names = names.join(", ");
+            bail!("{start}: expected a list, or an object with data, result or external_id, found {names:.300}");
+        }
+        let mut text = b"{".to_vec();
+        for (name, value, _) in fields {
+            if text.len() > 1 {
+                text.push(b',');
+            }
+            text.extend_from_slice(serde_json::to_string(name)?.as_bytes());
+            text.push(b':');
+            text.extend_from_slice(value);
+        }
+        text.push(b'}');
+        if (self.take)(Piece::Record(record(&text, start, self.bounds))).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        while self.scanner.behind_blanks()? == Some(b'{') {
+            if self.item()?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A list, in an object or alone.
+    fn list(&mut self, in_object: bool) -> anyhow::Result<ControlFlow<()>> {
+        self.scanner.pass(1);
+        loop {
+            let before = self.scanner.place();
+            let first = self.scanner.behind_blanks()?;
+            // Also behind a comma that nothing follows.
+            if first == Some(b']') && ends_list(&self.scanner.ahead(AHEAD)[1..], in_object) {
+                self.scanner.pass(1);
+                return Ok(ControlFlow::Continue(()));
+            }
+            let begins_line = self.scanner.place().line > before.line;
+            if self.listed(in_object, begins_line)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if !self.goes_on(b']')? {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
+    /// True behind a comma, false behind the end.
+    fn goes_on(&mut self, end: u8) -> anyhow::Result<bool> {
+        let next = self.scanner.behind_blanks()?;
+        if next != Some(b',') && next != Some(end) {
+            let (place, end) = (self.scanner.place(), char::from(end));
+            bail!("{place}: expected a comma or {end:?}, found {}", found(next));
+        }
+        self.scanner.pass(1);
+        Ok(next == Some(b','))
+    }
+
+    /// An item that stands alone.
+    fn item(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        self.scanner.behind_blanks()?;
+        let place = self.scanner.place();
+        let (text, end, mut value) = self.value()?;
+        let record = match end {
+            End::Found => record(&text, place, self.bounds),
+            _ => Record::too_large(place, &text, self.bounds),
+        };
+        self.check_end(end, &mut value, place)?;
+        Ok((self.take)(Piece::Record(record)))
+    }
+
+    /// An item of a list. One that lost a bracket or a quote, or has one too many, goes up to the next one.
+    fn listed(&mut self, in_object: bool, begins_line: bool) -> anyhow::Result<ControlFlow<()>> {
+        let place = self.scanner.place();
+        let (mut text, end, mut value) = self.value()?;
+        let mut record = match end {
+            End::Found => record(&text, place, self.bounds),
+            _ => Record::too_large(place, &text, self.bounds),
+        };
+        let behind = self.scanner.ahead(AHEAD);
+        let goes_on = end == End::Found && goes_on(behind, in_object, begins_line.then_some(place));
+        let is_last = behind.trim_ascii().is_empty();
+        if goes_on && (record.fault.is_none() || !begins_line) {
+            return Ok((self.take)(Piece::Record(record)));
+        }
+        let is_line_end = ends_line(behind, value.is_torn);
+        let mut cut = next_item(&text, place, in_object).filter(|_| begins_line);
+        if goes_on && cut.is_none() && is_line_end {
+            return Ok((self.take)(Piece::Record(record)));
+        }
+        let length = text.len();
+        while cut.is_none() && begins_line && end == End::Found && text.len() < length + RECOVERY {
+            let ready = self.scanner.ahead(1);
+            let line = ready.iter().position(|byte| *byte == b'\n').map_or(ready.len(), |at| at + 1);
+            text.extend_from_slice(&ready[..line]);
+            self.scanner.pass(line);
+            cut = next_item(&text, place, in_object);
+            if line == 0 {
+                break;
+            }
+        }
+        if let Some(cut) = cut {
+            record = self::record(&text[..cut], place, self.bounds);
+            self.scanner.back(&text[cut..], place.behind(&text[..cut]));
+        } else {
+            self.scanner.back(&text[length..], place.behind(&text[..length]));
+            self.check_end(end, &mut value, place)?;
+        }
+        // A good one in front of the end of a file that was cut off is good.
+        if !goes_on && end == End::Found && (cut.is_some() || !is_last) {
+            let fault = || format!("{}: expected the end of the item", place.behind(&text[..length]));
+            let text = &text[..cut.unwrap_or(length)];
+            record = Record::bad(place.line, text, record.fault.unwrap_or_else(fault));
+        }
+        Ok((self.take)(Piece::Record(record)))
+    }
+
+    fn value(&mut self) -> anyhow::Result<(Vec<u8>, End, Value)> {
+        let (mut text, mut value) = (Vec::new(), Value::default());
+        let end = self.scanner.until(&mut text, self.bounds.max_bytes, value.end())?;
+        Ok((text, end, value))
+    }
+
+    /// Goes behind a value that is too large.
+    fn check_end(&mut self, end: End, value: &mut Value, place: Place) -> anyhow::Result<()> {
+        let is_open = end == (End::TooFar { found: false });
+        if end == End::OfFile || is_open && !self.scanner.skip(value.end())? {
+            bail!("{place}: expected the end of what begins here, found the end of the file");
+        }
+        Ok(())
+    }
+}
+
+/// So much is read behind an item that has no end, to find the next one.
+const RECOVERY: usize = 1 << 20;
+
+/// A record, if it is JSON.
+fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
+    let text = match bounds.text(bytes, place) {
+        Ok(text) => text,
+        Err(fault) => return Record::bad(place.line, bytes, fault),
+    };
+    let blanks = text.len() - text.trim_start().len();
+    let place = place.behind(&bytes[..blanks]);
+    let text = text.trim();
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        let at = offset(text, &error);
+        let why = error.to_string();
+        // Its own place counts from the record's begin.
+        let why = why.split(" at line ").next().unwrap_or_default();
+        let fault = format!("{}: expected JSON: {why}", place.behind(&text.as_bytes()[..at]));
+        return Record::bad(place.line, bytes, fault);
+    }
+    // Line ends stand only between tokens.
+    Record { line: place.line, text: text.replace(['\n', '\r'], " "), ..Record::default() }
+}
+
+/// Where in a text an error is.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    let lines: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    (lines + error.column().saturating_sub(1)).min(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use encoding_rs::UTF_8;
+
+    use super::*;
+
+    /// What can be sent of a list.
+    fn good(text: &[u8]) -> Result<Vec<String>, String> {
+        let mut found = Vec::new();
+        let mut take = |piece| {
+            if let Piece::Record(Record { text, fault: None, .. }) = piece {
+                found.push(text);
+            }
+            ControlFlow::Continue(())
+        };
+        let bounds = Bounds { max_bytes: 10_000, charset: UTF_8 };
+        let done = read(&mut Scanner::new(text), bounds, &mut take);
+        done.map(|()| found).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn no_byte_of_an_item_spoils_the_others() {
+        let item = br#"{"id":"B","lines":[{"n":1,"t":"x"},{"n":[]}],"s":"new"}"#;
+        let mut wrong = Vec::new();
+        for at in 0..=item.len() {
+            for byte in [None].into_iter().chain(b"\"'{}[],:\\x\xff".map(Some)) {
+                for replaced in 0..=1 {
+                    let mut bad = item.to_vec();
+                    bad.splice(at..(at + replaced).min(item.len()), byte);
+                    let text =
+                        [b"{\"data\":[\n{\"id\":\"A\"},\n", &*bad, b",\n{\"id\":\"C\"},\n{\"id\":\"D\"}\n]}"].concat();
+                    let found = good(&text);
+                    let others = ["{\"id\":\"A\"}", "{\"id\":\"C\"}", "{\"id\":\"D\"}"];
+                    let all =
+                        found.as_ref().is_ok_and(|found| others.iter().all(|other| found.iter().any(|f| f == other)));
+                    if !all {
+                        wrong.push(format!("{}: {found:?}", String::from_utf8_lossy(&bad)));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    }
+}

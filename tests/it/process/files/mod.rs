@@ -1,0 +1,152 @@
+//! Files that are imported and exported by the command line.
+
+mod csv;
+mod failed;
+mod items;
+mod maps;
+mod resume;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::program::{Ended, ordergate, set_up};
+use crate::support::db::{TestDb, run};
+use crate::support::server::TOKEN;
+
+const BASKETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/files/orders.csv");
+
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Files(TempDir::new().expect("a directory"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        std::fs::write(self.path(name), text).expect("a file");
+        self.path(name)
+    }
+}
+
+/// A file of the tests.
+fn kept(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/files").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A database with an account that takes the baskets.
+async fn shop() -> TestDb {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    ordergate(&db, "touchpoint create --account test store --channel web").done();
+    db
+}
+
+fn import(db: &TestDb, options: &str, file: &Path) -> Ended {
+    ordergate(db, &format!("--output json import --account test {options}")).arg(file).run()
+}
+
+/// The orders and the ids of their lines, like `A=1+2 B=1`.
+async fn stored(db: &TestDb) -> String {
+    let sql = "select coalesce(string_agg(e, ' ' order by e), '') from (select o.external_id || '=' ||
+        string_agg(l.external_id, '+' order by l.position) as e from orders o join order_lines l on l.order_id = o.id
+        group by o.external_id) as orders";
+    db.text(sql).await
+}
+
+/// Takes all orders out of the database.
+async fn empty(db: &TestDb) {
+    run(&mut db.connect().await, "delete from orders").await;
+}
+
+/// What an import says in the end: read, created, updated, unchanged, failed.
+fn summary(ended: &Ended) -> [i64; 5] {
+    let said: Json =
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {}{}", ended.out, ended.err));
+    ["read", "created", "updated", "unchanged", "failed"].map(|name| said[name].as_i64().expect("a number"))
+}
+
+fn export(db: &TestDb, what: &str, file: &Path) {
+    ordergate(db, &format!("export {what} --account test --file")).arg(file).done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_format_goes_in_and_out_and_in_again() {
+    let (db, files) = (shop().await, Files::new());
+    let ended = import(&db, "--batch 7", Path::new(BASKETS));
+    assert_eq!((ended.code, summary(&ended)), (Some(0), [40, 40, 0, 0, 0]), "{}", ended.err);
+    let products = json!({"categories": [{"external_id": "c"}], "data": [{"external_id": "P", "name": "<P>", "price": "1.5",
+        "barcode": [4_006_381_333_931_i64], "categories": ["c"], "sku": [{"external_id": "S", "name": "S"}]}]});
+    let file = files.write("products.json", products.to_string());
+    assert_eq!(summary(&import(&db, "--what products", &file)), [1, 1, 0, 0, 0]);
+    for name in ["orders.json", "orders.ndjson", "orders.xml", "orders.csv"] {
+        export(&db, "orders", &files.path(name));
+        let ended = import(&db, "--batch 7", &files.path(name));
+        assert_eq!((ended.code, summary(&ended)), (Some(0), [40, 0, 0, 40, 0]), "{name}: {}", ended.err);
+    }
+    for name in ["products.json", "products.ndjson", "products.xml"] {
+        export(&db, "products", &files.path(name));
+        assert_eq!(summary(&import(&db, "--what products", &files.path(name))), [1, 0, 0, 1, 0], "{name}");
+    }
+    let left: Vec<_> = std::fs::read_dir(files.0.path()).expect("a directory").collect();
+    assert_eq!(left.len(), 7, "nothing is left beside the files: {left:?}");
+    // The same orders in another account's database read the same.
+    let other = shop().await;
+    assert_eq!(summary(&import(&other, "--dry-run", Path::new(BASKETS))), [40, 40, 0, 0, 0]);
+    assert_eq!(other.text("select count(*) from orders").await, "0");
+    let sum = "select md5(string_agg(concat_ws('|', o.external_id, o.total_price, o.create_time, l.external_id, l.count, l.final_price_per_item), ';'
+        order by o.external_id, l.position)) from orders o join order_lines l on l.order_id = o.id";
+    assert_eq!(summary(&import(&other, "", Path::new(BASKETS)))[1], 40);
+    assert_eq!(other.text(sum).await, db.text(sum).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_knows_the_definitions_of_a_file_in_every_batch() {
+    let (db, files) = (shop().await, Files::new());
+    let order = |id: &str| {
+        json!({"external_id": id, "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "1",
+            "currency": "USD", "custom_fields": {"size": "1"}, "lines": [{"external_id": "1", "product": "p"}]})
+    };
+    let fields = json!([{"external_id": "size", "entity_type": "order", "value_type": "int"}]);
+    let file =
+        files.write("orders.json", json!({"custom_fields": fields, "data": [order("A"), order("B")]}).to_string());
+    for options in ["--batch 1 --dry-run", "--batch 1"] {
+        let ended = import(&db, options, &file);
+        assert_eq!(summary(&ended), [2, 2, 0, 0, 0], "{options}: {}", ended.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_file_says_of_events_holds_for_all_its_batches() {
+    let (db, files) = (shop().await, Files::new());
+    let order = |id: &str| {
+        json!({"external_id": id, "email": "a@example.com", "endpoint": "website", "status": "new", "total_price": "1",
+            "currency": "USD", "lines": [{"external_id": "1", "product": "p"}]})
+    };
+    let silent = format!("{{\"skip_triggers\":\"1\",\"data\":{}}}", json!([order("A"), order("B")]));
+    assert_eq!(summary(&import(&db, "--batch 1", &files.write("a.json", silent)))[1], 2);
+    assert_eq!(db.text("select count(*) from outbox").await, "0");
+    let loud = json!({"data": [order("C")]}).to_string();
+    assert_eq!(summary(&import(&db, "--skip-triggers", &files.write("b.json", &loud)))[1], 1);
+    assert_eq!(db.text("select count(*) from outbox").await, "0");
+    let deep = format!("{{\"external_id\":{}1{}}}", "[".repeat(70), "]".repeat(70));
+    let ended = import(&db, "", &files.write("c.ndjson", format!("{}\n{deep}\n{}\n", order("D"), order("E"))));
+    assert_eq!((ended.code, summary(&ended)), (Some(3), [3, 2, 0, 0, 1]), "one order too deep: {}", ended.err);
+    assert!(read(&files.path("c.ndjson.failed.ndjson")).contains("expected at most 64 levels of nesting"));
+    let huge = format!("{{\"external_id\":\"{}\"}}\n", "x".repeat(33 << 20));
+    let ended = import(&db, "", &files.write("d.ndjson", format!("{}\n{huge}{}\n", order("F"), order("G"))));
+    assert_eq!((ended.code, summary(&ended)), (Some(3), [3, 2, 0, 0, 1]), "one order too large: {}", ended.err);
+    let failed = read(&files.path("d.ndjson.failed.ndjson"));
+    assert!(failed.contains("line 2, column 1: expected an order of at most") && failed.len() < 2_000, "{failed:.300}");
+    assert_eq!(db.text("select count(*) from orders where external_id in ('D', 'E', 'F', 'G')").await, "4");
+}
