@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pack::{Batch, Packer};
 use super::progress::{Progress, rate};
-use super::read::{self, Record, SKIP_TRIGGERS};
+use super::read::{self, ROOT, Record, SKIP_TRIGGERS};
 use super::source::Source;
 use super::state::{Failed, State, Tally, beside};
 use super::table::Layout;
@@ -237,10 +237,13 @@ impl<'i> FileImport<'i> {
     /// Sends a batch, and notes what became of it. One that is too large goes in halves.
     async fn send(&mut self, batch: Batch) -> anyhow::Result<()> {
         let mut waiting = vec![batch.records];
-        let (of_events, fields): (Vec<_>, Vec<_>) =
-            batch.fields.into_iter().partition(|(name, _)| name == SKIP_TRIGGERS);
-        self.skip_triggers = of_events.into_iter().next_back().or(self.skip_triggers.take());
-        self.fields.extend(fields);
+        for (name, text) in batch.fields {
+            match name.as_str() {
+                SKIP_TRIGGERS => self.skip_triggers = Some((name, text)),
+                ROOT => self.failed.root = text,
+                _ => self.fields.push((name, text)),
+            }
+        }
         while let Some(mut records) = waiting.pop() {
             let items: Vec<&str> = records.iter().filter(|record| record.fault.is_none()).map(|r| &*r.text).collect();
             let answer = if items.is_empty() { json!({"error": 0, "result": []}) } else { self.call(&items).await? };
@@ -294,7 +297,7 @@ impl<'i> FileImport<'i> {
         let flags = flags.into_iter().filter(|(_, set)| *set);
         let mut body = String::with_capacity(items.iter().map(|item| item.len()).sum::<usize>() + ENVELOPE_BYTES);
         if self.format == FileFormat::Xml {
-            body.push_str("<xml>");
+            body.extend(["<xml", &self.failed.root, ">"]);
             body.extend(self.skip_triggers.iter().map(|(_, element)| element.as_str()));
             body.extend(flags.map(|(name, _)| format!("<{name}>true</{name}>")));
             body.extend(self.fields.iter().map(|(_, element)| element.as_str()).chain(items.iter().copied()));

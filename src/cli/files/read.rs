@@ -16,7 +16,8 @@ use super::{FileFormat, json, orders, xml};
 pub(super) enum Piece {
     /// What the file says of itself, before all others.
     Start(Start),
-    /// A field of the call beside its items, which is sent along: its name, and its JSON or its elements.
+    /// A field of the call beside its items, which is sent along: its name, and its JSON or its elements. Or [`ROOT`], and the
+    /// prefixes that the root of XML binds.
     Field(String, String),
     /// An order or a product.
     Record(Record),
@@ -98,6 +99,8 @@ pub(super) const LISTS: [&str; 2] = ["data", "result"];
 const FIELDS: [&str; 4] = ["custom_fields", "custom_line_statuses", "categories", SKIP_TRIGGERS];
 /// The one that is sent along with every batch.
 pub(super) const SKIP_TRIGGERS: &str = "skip_triggers";
+/// The root of XML, around all batches.
+pub(super) const ROOT: &str = "xml";
 /// Fields of a call that change what an import does, and the options that stand in for them.
 const REFUSED: [(&str, &str); 2] = [("dry_run", "say --dry-run"), ("on_error", "each batch is a request of its own")];
 

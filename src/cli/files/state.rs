@@ -41,6 +41,8 @@ pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
 pub(super) struct Failed {
     pub(super) path: PathBuf,
     format: FileFormat,
+    /// The prefixes that the root of an XML file binds, as attributes.
+    pub(super) root: String,
     file: Option<File>,
     /// What was written to it, all in all.
     written: Mark,
@@ -59,8 +61,14 @@ impl Failed {
     /// One that goes on behind what was acknowledged, or begins. One of an import before, or that was changed since, keeps
     /// its content under another name.
     pub(super) fn open(path: PathBuf, format: FileFormat, acknowledged: Option<Mark>) -> anyhow::Result<Self> {
-        let mut failed =
-            Failed { path, format, file: None, written: Mark::default(), hasher: crc32fast::Hasher::new() };
+        let mut failed = Failed {
+            path,
+            format,
+            root: String::new(),
+            file: None,
+            written: Mark::default(),
+            hasher: crc32fast::Hasher::new(),
+        };
         if !failed.path.exists() {
             return Ok(failed);
         }
@@ -94,7 +102,7 @@ impl Failed {
             (_, Some(_)) => json!({"import_error": reason, "line": record.line, "text": record.text}).to_string(),
         };
         if self.written.bytes == 0 && self.format == FileFormat::Xml {
-            self.append("<xml>\n")?;
+            self.append(&format!("<xml{}>\n", self.root))?;
         }
         self.append(&format!("{line}\n"))
     }

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 
 use anyhow::bail;
 use quick_xml::errors::IllFormedError;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 use super::markup::{Element, Kind, Markup, end_tag, last_start, next_element, next_start};
-use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
+use super::read::{Bounds, LISTS, Piece, ROOT, Record, Take, is_sent_along};
 use super::scan::{End, Place, Scanner};
 
 /// Where the next page of an answer begins.
@@ -32,7 +32,10 @@ pub(super) fn read<R: Read>(
     take: Take<'_>,
 ) -> anyhow::Result<()> {
     let mut document = Document { scanner, bounds };
-    let Some(root) = document.root()? else { bail!(NO_ITEMS) };
+    let Some((root, prefixes)) = document.root()? else { bail!(NO_ITEMS) };
+    if !prefixes.is_empty() && take(Piece::Field(ROOT.to_owned(), prefixes)).is_break() {
+        return Ok(());
+    }
     let mut items = Items { last: None, seen: false, is_answer, take };
     let ended = items.read(&mut document, &root);
     // What was good before a fault is good.
@@ -123,6 +126,19 @@ impl Items<'_> {
     }
 }
 
+/// The prefixes that a start tag binds, as attributes: an item may say by one that a value is nil.
+fn prefixes(tag: &[u8]) -> String {
+    let text = String::from_utf8_lossy(tag);
+    let content = text.trim_start_matches('<').trim_end_matches('>');
+    let name_len = content.find(char::is_whitespace).unwrap_or(content.len());
+    let start = BytesStart::from_content(content, name_len);
+    let bound = start.attributes().flatten().filter(|attribute| attribute.key.as_ref().starts_with("xmlns:"));
+    bound.fold(String::new(), |bound, attribute| {
+        let quote = if attribute.value.contains('"') { '\'' } else { '"' };
+        format!("{bound} {}={quote}{}{quote}", attribute.key.as_ref(), attribute.value)
+    })
+}
+
 /// An item under the name by which it is imported.
 fn as_item(mut record: Record, name: &str) -> Record {
     let item = LISTS[0];
@@ -179,16 +195,16 @@ impl<R: Read> Document<'_, R> {
         true
     }
 
-    /// The name of the root; `None` if there is nothing in it.
-    fn root(&mut self) -> anyhow::Result<Option<String>> {
+    /// The name of the root, and the prefixes that it binds; `None` if there is nothing in it.
+    fn root(&mut self) -> anyhow::Result<Option<(String, String)>> {
         loop {
             let place = self.scanner.place();
             let token = self.token(None)?;
-            match token.map(|token| (token.stray, token.kind)) {
-                Some((false, Kind::Aside)) => {}
-                Some((false, Kind::Start(name))) => return Ok(Some(name)),
-                Some((false, Kind::Empty(_))) => return Ok(None),
-                Some((false, Kind::Broken)) => bail!("{place}: expected no DOCTYPE"),
+            match token.map(|token| (token.stray, token.kind, token.text)) {
+                Some((false, Kind::Aside, _)) => {}
+                Some((false, Kind::Start(name), tag)) => return Ok(Some((name, prefixes(&tag)))),
+                Some((false, Kind::Empty(_), _)) => return Ok(None),
+                Some((false, Kind::Broken, _)) => bail!("{place}: expected no DOCTYPE"),
                 _ => bail!("{place}: expected the root xml with elements data, found none"),
             }
         }

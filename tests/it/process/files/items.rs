@@ -216,3 +216,23 @@ async fn charsets_and_packing_go_by_what_the_file_says() {
     let ended = ordergate(&db, "--output json import --account test --format xml -").start(&input).ended();
     assert_eq!(summary(&ended), [1, 1, 0, 0, 0], "{}", ended.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_that_the_root_binds_counts_in_every_batch_and_in_what_failed() {
+    let (db, files) = (shop().await, Files::new());
+    let root = "<xml xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\" version='1'>";
+    let cost = |cost: &str, status: &str| {
+        let order = |id: &str| element(id).replace("</data>", &format!("{cost}</data>"));
+        format!("{root}{}{}</xml>", order("A"), order("B").replace(">new<", status))
+    };
+    let first = files.write("a.xml", cost("<delivery_cost>5</delivery_cost>", ">new<"));
+    assert_eq!(summary(&import(&db, "", &first)), [2, 2, 0, 0, 0]);
+    let second = files.write("b.xml", cost("<delivery_cost i:nil=\"true\"/>", ">lost<"));
+    let ended = import(&db, "--batch 1", &second);
+    assert_eq!(summary(&ended), [2, 0, 0, 1, 1], "{}", ended.err);
+    let failed = read(&files.path("b.xml.failed.xml"));
+    assert!(failed.starts_with("<xml xmlns:i=\"http://www.w3.org/2001/XMLSchema-instance\">\n<data>"), "{failed}");
+    let corrected = files.write("c.xml", failed.replace(">lost<", ">new<"));
+    assert_eq!(summary(&import(&db, "", &corrected)), [1, 0, 0, 1, 0]);
+    assert_eq!(db.text("select string_agg(trim_scale(delivery_cost)::text, ' ') from orders").await, "5 5");
+}
