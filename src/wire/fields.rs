@@ -191,7 +191,7 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// A long text.
     ///
     /// # Errors
-    /// See [`Fields::key`].
+    /// See [`Fields::name`].
     pub fn long_text(&self, key: &str) -> Result<Patch<Cow<'a, str>>, Rejection> {
         self.limited(key, MAX_TEXT_CHARS)
     }
