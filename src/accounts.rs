@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use crate::auth;
 use crate::domain::line_statuses::BUILT_IN_ORDER_STATUSES;
-use crate::domain::rejection::{Problem, known};
+use crate::domain::place::Place;
+use crate::domain::rejection::{Problem, Rejection, known};
 use crate::domain::scalars::time_text;
 use crate::domain::{MAX_KEY_CHARS, scalars};
 use crate::store;
@@ -27,6 +28,9 @@ pub enum Refused {
     /// It is not there.
     #[error("{0}")]
     Missing(String),
+    /// A reference is unknown.
+    #[error("{}", .0.text(""))]
+    Unknown(Rejection),
     /// It is there already.
     #[error("{0}")]
     Taken(String),
@@ -117,8 +121,8 @@ pub async fn create_touchpoint(
         NewTouchpoint::NoChannel => {
             let channels = accounts::list_channels(conn, account_id).await?;
             let known = known(channels.iter().map(|(id, _)| id.as_str()));
-            let problem = Problem::unknown_of("channel", channel, &known).text("");
-            Err(Refused::Missing(format!("channel: {problem}")))
+            let problem = Problem::unknown_of("channel", channel, &known);
+            Err(Refused::Unknown(Rejection::new(Place::default().field("channel"), problem)))
         }
         new => made(EXTERNAL_ID, "touchpoint", external_id, new == NewTouchpoint::Created),
     }

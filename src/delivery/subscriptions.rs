@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 
 use super::send::{secret, url_problem};
 use crate::accounts::Refused;
-use crate::domain::rejection::{Problem, known};
+use crate::domain::place::Place;
+use crate::domain::rejection::{Problem, Rejection, known};
 use crate::domain::scalars::time_text;
 use crate::domain::{MAX_KEY_CHARS, events};
 use crate::store::accounts;
@@ -86,7 +87,7 @@ async fn check(conn: &mut PgConnection, account_id: i64, wanted: Wanted<'_>) -> 
     let is_unknown = |id: &str| touchpoints.iter().all(|(known, _)| known != id);
     if let Some((place, id)) = wanted.touchpoints.iter().enumerate().find(|(_, id)| is_unknown(id)) {
         let problem = Problem::unknown_of("touchpoint", id, &known(touchpoints.iter().map(|(id, _)| id.as_str())));
-        return wrong(format!("touchpoints[{place}]: {}", problem.text("")));
+        return Err(Refused::Unknown(Rejection::new(Place::root_item("touchpoints", place), problem)));
     }
     let chars = wanted.description.chars().count();
     if chars > MAX_KEY_CHARS || wanted.description.chars().any(char::is_control) {

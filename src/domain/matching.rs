@@ -134,9 +134,14 @@ impl Key<'_> {
 /// the ASCII form of IDNA. One address by RFC 5322, without quotes, comments or blanks.
 #[must_use]
 pub fn fold_email(text: &str) -> Option<String> {
-    let address = without_scheme(text.trim_matches(is_invisible), "mailto:");
+    let text = text.trim_matches(is_invisible);
+    let address = match without_scheme(text, "mailto:") {
+        // `mailto:` may bring a subject.
+        address if address.len() < text.len() => address.split('?').next().unwrap_or(address),
+        address => address,
+    };
     let (local, domain) = address.rsplit_once('@')?;
-    let folded = format!("{}@{}", local.to_lowercase(), idna::domain_to_ascii(domain).ok()?);
+    let folded = format!("{}@{}", local.to_lowercase(), idna::domain_to_ascii_strict(domain).ok()?);
     let options = EmailOptions::default().without_display_text().without_domain_literal().with_no_minimum_sub_domains();
     // IDNA would take invisible characters out of the domain, and make one address of two.
     let is_plain = !address.contains(|c: char| c == '"' || c == '(' || is_invisible(c));
@@ -148,6 +153,10 @@ pub fn fold_email(text: &str) -> Option<String> {
 #[must_use]
 pub fn fold_phone(text: &str) -> Option<String> {
     let number = without_scheme(text.trim_matches(is_invisible), "tel:");
+    // A number that a table took for one with a fraction.
+    if number.strip_suffix(".0").is_some_and(|whole| whole.bytes().all(|b| b.is_ascii_digit() || b == b'+')) {
+        return None;
+    }
     let mut folded = String::with_capacity(number.len());
     for c in number.chars() {
         match c {
@@ -191,6 +200,7 @@ mod tests {
             ("Иван@Пример.рф", "иван@xn--e1afmkfd.xn--p1ai"),
             ("иван@XN--E1AFMKFD.xn--p1ai", "иван@xn--e1afmkfd.xn--p1ai"),
             ("john@localhost", "john@localhost"),
+            ("mailto:john@example.com?subject=Hi", "john@example.com"),
         ] {
             assert_eq!(fold_email(sent).as_deref(), Some(folded), "{sent:?}");
         }
@@ -215,6 +225,9 @@ mod tests {
             "\"john smith\"@example.com",
             "john(comment)@example.com",
             "john@[127.0.0.1]",
+            "john@example.com?subject=Hi",
+            "john@example.com/a",
+            "john@exa%mple.com",
             "mailto:",
             "http://example.com",
         ] {
@@ -238,6 +251,7 @@ mod tests {
             "123456",
             "1234567890123456",
             "+7 (___) ___-__-__",
+            "79991234567.0",
             "7.9E+10",
             "8 999+1234567",
             "++79991234567",

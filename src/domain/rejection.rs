@@ -173,7 +173,7 @@ impl Problem {
             }
             Problem::RequiredNot(found) => format!("required, found {} in its place", quote(found)),
             Problem::Wrapped { what, found, list } => {
-                format!("expected {what}, found {} around; in XML repeat <{list}> for each", quote(found))
+                format!("expected {what}, found only {} (repeat {list} for each)", quote(found))
             }
             Problem::Attributes { what } => {
                 format!("expected {what} as elements, found external_id as an attribute")

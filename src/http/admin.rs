@@ -108,6 +108,8 @@ fn refusal(refused: Refused, secret: &str) -> Error {
     // A token that stands in the place of an id is not repeated.
     let text = redact(&refused.to_string(), secret);
     match refused {
+        // Cut only after the token is taken out.
+        Refused::Unknown(rejection) => Error::new(Code::NotFound, rejection.text(secret)),
         Refused::Wrong(_) => Error::new(Code::BadRequest, text),
         Refused::Missing(_) => Error::new(Code::NotFound, text),
         Refused::Taken(_) => Error::new(Code::Conflict, text),

@@ -160,7 +160,12 @@ fn content_type(headers: &HeaderMap) -> Result<(Option<Format>, Option<&'static 
 
 /// The failure of a charset that nobody knows.
 fn unknown_charset(place: &str, label: &str) -> Error {
-    let found = Problem::expected("a charset like UTF-8", label).text("");
+    // One that is as long as a token may be one.
+    let found = if label.len() < auth::MIN_TOKEN_CHARS {
+        Problem::expected("a charset like UTF-8", label).text("")
+    } else {
+        format!("expected a charset like UTF-8, found an unknown one of {} characters", label.chars().count())
+    };
     Error::new(Code::UnsupportedType, format!("{place}: {found}"))
 }
 
@@ -271,7 +276,7 @@ fn decode(
     hold: Hold,
 ) -> Result<(String, Option<Misfit>, Hold), Error> {
     // Nothing is nothing, whatever it is declared as.
-    let header = header.filter(|_| !bytes.is_empty());
+    let header = header.filter(|_| !bytes.iter().all(u8::is_ascii_whitespace));
     let document = charset::Charset::of(&bytes, header).map_err(|none| match none {
         NoCharset::Utf32 => {
             let text = "body: expected a charset like UTF-8, found a byte order mark of UTF-32";

@@ -181,17 +181,17 @@ impl Asked<'_> {
             named.id.is_none_or(|id| id == found.id)
                 && named.external_id.as_ref().is_none_or(|id| *id == found.external_id)
         };
-        let none = found.is_empty();
+        let is_named = |external_id: &String| found.iter().any(|found| found.external_id == *external_id);
+        let unknown = named.external_id.as_ref().filter(|external_id| !is_named(external_id));
+        let is_unknown = named.id.is_some_and(|id| found.iter().all(|found| found.id != id));
         if let Some(found) = found.into_iter().find(fits) {
             return Ok(found);
         }
         let id = named.id.map(|id| id.to_string()).unwrap_or_default();
-        Err(match &named.external_id {
-            Some(external_id) if none => {
-                self.refuse(Code::NotFound, "external_id", Problem::unknown("order", external_id))
-            }
-            None => self.refuse(Code::NotFound, "id", Problem::unknown("order", &id)),
-            Some(_) => {
+        Err(match unknown {
+            Some(external_id) => self.refuse(Code::NotFound, "external_id", Problem::unknown("order", external_id)),
+            None if is_unknown => self.refuse(Code::NotFound, "id", Problem::unknown("order", &id)),
+            None => {
                 let problem = Problem::expected("the order that external_id names", &id);
                 self.refuse(Code::BadRequest, "id", problem)
             }

@@ -150,7 +150,7 @@ pub fn said(document: &Document<'_>, limits: &Limits) -> Result<Said, Rejection>
         channel: text("channel")?,
         codes: texts("codes", "currencies")?,
         roles: texts("roles", "roles")?,
-        expires_at: fields.time("expires_at")?,
+        expires_at: fields.end_time("expires_at")?,
         unknown_profile: text("unknown_profile")?,
         unknown_product: text("unknown_product")?,
         unknown_sku: text("unknown_sku")?,

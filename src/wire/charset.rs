@@ -1,6 +1,9 @@
 //! Charsets: by what a document becomes UTF-8, which everything behind this room is (contract, section 1).
 
+use std::borrow::Cow;
+
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use quick_xml::events::attributes::Attributes;
 
 /// The charset of a label, as browsers know it; `None` for one that nobody knows, or that stands for no charset.
 #[must_use]
@@ -13,11 +16,13 @@ pub fn labelled(label: &str) -> Option<&'static Encoding> {
 pub fn xml_declaration(document: &[u8]) -> Option<&str> {
     let rest = document.strip_prefix(b"<?xml")?;
     let end = rest.windows(2).take(MAX_DECLARATION_BYTES).position(|two| two == b"?>")?;
-    let declaration = std::str::from_utf8(&rest[..end]).ok()?;
-    let (_, rest) = declaration.split_once("encoding")?;
-    let rest = rest.trim_start().strip_prefix('=')?.trim_start();
-    let quote = rest.chars().next().filter(|quote| ['"', '\''].contains(quote))?;
-    rest[1..].split_once(quote).map(|(label, _)| label)
+    let declaration = std::str::from_utf8(&rest[..end]).ok().filter(|rest| rest.starts_with(char::is_whitespace))?;
+    let mut attributes = Attributes::new(declaration, 0).flatten();
+    let encoding = attributes.find(|attribute| attribute.key.as_ref() == "encoding")?;
+    match encoding.value {
+        Cow::Borrowed(label) => Some(label),
+        Cow::Owned(_) => None,
+    }
 }
 
 /// No declaration is longer.
@@ -135,6 +140,9 @@ mod tests {
             ("<?xml version='1.0'?>", None),
             ("<?xml version='1.0' encoding=a?>", None),
             (" <?xml version='1.0' encoding='a'?>", None),
+            ("<?xml-stylesheet encoding='a'?>", None),
+            ("<?xml version='1.0' xencoding='a'?>", None),
+            ("<?xml version='1.0' standalone='encoding=\"a\"'?>", None),
             ("<?xml version='1.0' encoding='a'", None),
             ("{}", None),
         ] {

@@ -33,8 +33,19 @@ const EXPECTED_COUNT: &str = "a whole number from 0 to 2147483647";
 type PlacedText<'a> = (usize, Cow<'a, str>);
 
 /// The fields that hold objects: where nothing else stands, what is missing is missing.
-const OBJECTS: [&str; 7] =
-    ["custom_fields", "lines", "sku", "regional_data", "profile", "enum_values", "default_value"];
+const OBJECTS: [&str; 11] = [
+    "barcode",
+    "categories",
+    "custom_fields",
+    "default_value",
+    "enum_values",
+    "lines",
+    "pictures",
+    "profile",
+    "regional_data",
+    "sku",
+    "tags",
+];
 
 impl<'n, 'a> Fields<'n, 'a> {
     /// The fields of a value that has to be an object. An empty list and a blank text are the empty one.
@@ -168,24 +179,27 @@ impl<'n, 'a> Fields<'n, 'a> {
     /// It is missing; where all fields stand in one more object, that is named.
     pub fn external_id(&self, what: &'static str) -> Result<Cow<'a, str>, Rejection> {
         let key = "external_id";
-        set(self.id(key)?).ok_or_else(|| match (self.wrapper(), self.trail) {
-            _ if self.has_attributes => Rejection::new(self.trail.place(), Problem::Attributes { what }),
-            (Some(found), Trail::Item(Trail::Field(_, list), _)) => {
-                let (found, list) = (found.to_owned(), (*list).to_owned());
-                Rejection::new(self.trail.place(), Problem::Wrapped { what, found, list })
+        set(self.id(key)?).ok_or_else(|| {
+            let list = if let Trail::Item(Trail::Field(_, list), _) = self.trail { *list } else { "" };
+            match self.wrapper(list) {
+                _ if self.has_attributes => Rejection::new(self.trail.place(), Problem::Attributes { what }),
+                Some(found) => {
+                    let (found, list) = (found.to_owned(), list.to_owned());
+                    Rejection::new(self.trail.place(), Problem::Wrapped { what, found, list })
+                }
+                None => self.refuse(key, Problem::Required),
             }
-            _ => self.refuse(key, Problem::Required),
         })
     }
 
-    /// The key of the only object, or of a list of them, that stands where fields should.
-    fn wrapper(&self) -> Option<&'n str> {
+    /// The key of the only object, or of a list of them, that stands in an item of a list where its fields should.
+    fn wrapper(&self, list: &str) -> Option<&'n str> {
         let is_object = |node: &Node<'_>| matches!(node, Node::Object(_));
         let holds = |node: &Node<'_>| match node {
             Node::List(items) => !items.is_empty() && items.iter().all(is_object),
             node => is_object(node),
         };
-        only_key(self.entries, holds).filter(|name| !OBJECTS.contains(name))
+        only_key(self.entries, holds).filter(|name| !list.is_empty() && (*name == list || !OBJECTS.contains(name)))
     }
 
     /// A long text.
@@ -265,6 +279,14 @@ impl<'n, 'a> Fields<'n, 'a> {
         Ok(set(self.converted(key, EXPECTED_TIME, convert)?).flatten())
     }
 
+    /// The time at which something ends; empty counts as absent, but not what stands for no date: it would never end.
+    ///
+    /// # Errors
+    /// It is no time.
+    pub fn end_time(&self, key: &str) -> Result<Option<OffsetDateTime>, Rejection> {
+        Ok(set(self.converted(key, EXPECTED_TIME, scalars::time)?))
+    }
+
     /// A number of items; empty counts as absent.
     ///
     /// # Errors
@@ -282,12 +304,12 @@ impl<'n, 'a> Fields<'n, 'a> {
         self.converted(key, EXPECTED_COUNT, count)
     }
 
-    /// The items of a list of objects; `None` if it is absent. An object in its place is the list of it alone.
+    /// The items of a list of objects; `None` if it is absent. What stands alone in its place is the list of it alone.
     ///
     /// # Errors
     /// It is no list.
     pub fn list(&self, key: &str) -> Result<Option<Vec<&'n Node<'a>>>, Rejection> {
-        self.items(key, |node| matches!(node, Node::Object(_)))
+        self.items(key, |_| true)
     }
 
     /// The items of a list; what `is_one` is the list of it alone.

@@ -8,29 +8,17 @@ use super::format::Format;
 use super::node::{self, Node, Text, Unreadable};
 use crate::config::Limits;
 use crate::domain::batch::Sent;
-use crate::domain::place::{Place, Trail};
+use crate::domain::place::Trail;
 use crate::domain::rejection::{Found, MINOR, Problem, Rejection};
 
 /// A list at the root; `None` if it is absent.
-pub(super) fn list<'d, 'a>(
-    document: &'d Document<'a>,
-    name: &'static str,
-) -> Result<Option<&'d FieldSpans<'a>>, Rejection> {
-    let Some(field) = document.field(name) else { return Ok(None) };
-    if document.format == Format::Xml {
-        let lone_empty = field.total == 1 && matches!(document.read_whole(field, 1), Ok(Node::List(_) | Node::Nothing));
-        return Ok((!lone_empty).then_some(field));
+pub(super) fn list<'d, 'a>(document: &'d Document<'a>, name: &'static str) -> Option<&'d FieldSpans<'a>> {
+    let field = document.field(name)?;
+    if document.format == Format::Json {
+        return field.is_list.then_some(field);
     }
-    if field.is_list {
-        return Ok(Some(field));
-    }
-    let found = match document.read_whole(field, 1) {
-        Ok(Node::Nothing) => return Ok(None),
-        Ok(Node::Text(text)) if text.is_empty() => return Ok(None),
-        Ok(node) => node.found(),
-        Err(_) => Found::Object,
-    };
-    Err(Rejection::new(Place::default().field(name), Problem::Expected { what: "a list", found }))
+    let lone_empty = field.total == 1 && matches!(document.read_whole(field, 1), Ok(Node::List(_) | Node::Nothing));
+    (!lone_empty).then_some(field)
 }
 
 /// Decodes a list of objects at the root.
@@ -40,7 +28,7 @@ pub(super) fn items<T>(
     max_values: usize,
     decode: impl Fn(Fields<'_, '_>) -> Result<T, Rejection>,
 ) -> Result<Vec<T>, Rejection> {
-    let Some(field) = list(document, name)? else { return Ok(Vec::new()) };
+    let Some(field) = list(document, name) else { return Ok(Vec::new()) };
     let root = Trail::Field(&Trail::Root, name);
     let decode = |(index, item): (usize, &Sent<'_>)| {
         let trail = Trail::Item(&root, index);

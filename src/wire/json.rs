@@ -41,12 +41,18 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
                     Ok(())
                 })?;
             }
-            // Some write a list as an object.
+            // Some write a list as an object, or what is alone as itself.
             Some(b'{') if wanted.max_items > 0 => {
                 field.is_list = true;
                 reader.object_as_list(&mut field, wanted)?;
             }
-            _ => reader.skip(1)?,
+            _ => {
+                let item = reader.item(1, None)?;
+                field.is_list = wanted.max_items > 0 && !matches!(item.text, "null" | "\"\"");
+                if field.is_list {
+                    field.add(item, wanted.max_items);
+                }
+            }
         }
         field.whole = &text[start..reader.at];
         fields.retain(|earlier| earlier.name != wanted.name);
@@ -274,11 +280,22 @@ impl<'a> Reader<'a> {
         self.blank();
         let found = self.peek();
         if found != Some(end) && found != Some(b',') {
-            return Err(self.expected(what));
+            return Err(self.unclosed(what));
         }
         self.at += 1;
         self.blank();
         Ok(found == Some(end))
+    }
+
+    /// The failure behind a value: what goes on where it should end is a word that is no value, like `1_000`.
+    fn unclosed(&mut self, what: &str) -> Malformed {
+        let is_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'+' | b'-');
+        let before = self.text.as_bytes()[..self.at].iter().rev().take_while(|b| is_word(b)).count();
+        if before == 0 || !self.peek().is_some_and(|b| is_word(&b)) {
+            return self.expected(what);
+        }
+        self.at -= before;
+        self.expected("a value")
     }
 
     /// Checks a value and passes over it. `depth` counts what it stands in.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::items::readable;
+use super::node::Node;
 use crate::config::Limits;
 use crate::domain::place::Trail;
 use crate::domain::rejection::{Problem, Rejection};
@@ -68,8 +69,9 @@ fn id(fields: &Fields<'_, '_>, key: &str) -> Result<Option<i64>, Rejection> {
 }
 
 /// Fields by which other lists are paged, and what says it here.
-const OTHER_PAGING: [(&str, &str); 11] = [
+const OTHER_PAGING: [(&str, &str); 17] = [
     ("page", FROM_ID),
+    ("page_no", FROM_ID),
     ("page_number", FROM_ID),
     ("page_token", FROM_ID),
     ("next_from_id", FROM_ID),
@@ -77,8 +79,13 @@ const OTHER_PAGING: [(&str, &str); 11] = [
     ("skip", FROM_ID),
     ("start", FROM_ID),
     ("cursor", FROM_ID),
+    ("after", FROM_ID),
+    ("last_id", FROM_ID),
     ("per_page", "limit"),
     ("page_size", "limit"),
+    ("perPage", "limit"),
+    ("pageSize", "limit"),
+    ("size", "limit"),
     ("count", "limit"),
 ];
 const FROM_ID: &str = "from_id, which takes the next_from_id of the page before";
@@ -100,7 +107,9 @@ pub struct Page {
 /// The first field that is wrong; so do the functions below.
 pub fn page(document: &Document<'_>, limits: &Limits, kind: char) -> Result<Page, Rejection> {
     with_root(document, limits, |fields| {
-        let other = OTHER_PAGING.into_iter().find(|(name, _)| fields.node(name).is_some());
+        // An empty one asks for nothing.
+        let is_sent = |node: &Node<'_>| !matches!(node, Node::Text(text) if text.is_empty());
+        let other = OTHER_PAGING.into_iter().find(|(name, _)| fields.node(name).is_some_and(is_sent));
         if let Some((name, ours)) = other {
             return Err(fields.refuse(name, Problem::Unsupported { instead: ours }));
         }

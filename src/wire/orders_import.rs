@@ -46,7 +46,7 @@ pub(super) const IN_PLACE_OF_DATA: [&str; 3] = ["result", "orders", "products"];
 /// `data` is missing, empty or no list.
 pub fn orders<'d, 'a>(document: &'d Document<'a>) -> Result<&'d [Sent<'a>], Rejection> {
     let refuse = |problem| Rejection::new(Place::default().field("data"), problem);
-    match list(document, "data")? {
+    match list(document, "data") {
         Some(field) if field.total > 0 => Ok(&field.items),
         _ => Err(refuse(missing_data(document))),
     }

@@ -103,7 +103,8 @@ impl Splitter<'_, '_> {
                 Ok(())
             }
             Event::Text(text) if text.contains('>') && text.contains("]]>") => {
-                Err(Malformed::new(at, "expected no \"]]>\" in a text"))
+                let before = text.find("]]>").unwrap_or_default();
+                Err(Malformed::new(at + before, "expected no \"]]>\" in a text"))
             }
             Event::Text(text) => self.text(at, text),
             Event::CData(_) if self.depth == 0 => Err(Malformed::new(at, self.outside())),
@@ -193,7 +194,8 @@ impl Splitter<'_, '_> {
             return Ok(());
         }
         let what = if self.depth == 0 { self.outside() } else { "expected only blanks between elements" };
-        Err(Malformed::new(at, what))
+        let blanks = text.find(|c| !matches!(c, ' ' | '\t' | '\n' | '\r')).unwrap_or_default();
+        Err(Malformed::new(at + blanks, what))
     }
 }
 
@@ -323,7 +325,8 @@ fn bindings(start: &BytesStart<'_>) -> impl Iterator<Item = (String, bool)> {
     attributes.with_checks(false);
     attributes.flatten().filter_map(|attribute| {
         let prefix = attribute.key.as_ref().strip_prefix("xmlns:")?;
-        Some((prefix.to_owned(), attribute.value == INSTANCE))
+        let namespace = attribute_text(&attribute.value);
+        Some((prefix.to_owned(), namespace.is_some_and(|namespace| namespace.shown() == INSTANCE)))
     })
 }
 
@@ -377,7 +380,8 @@ impl<'a> TreeReader<'a> {
         start.attributes().with_checks(false).flatten().any(|attribute| {
             let Some(prefix) = attribute.key.as_ref().strip_suffix(":nil") else { return false };
             let is_instance = self.bound.get(prefix).and_then(|bound| bound.last()) == Some(&true);
-            is_instance && matches!(trimmed(&attribute.value), "true" | "1")
+            let value = attribute_text(&attribute.value).filter(|_| is_instance);
+            value.is_some_and(|value| matches!(trimmed(value.shown()), "true" | "1"))
         })
     }
 
@@ -575,6 +579,8 @@ mod tests {
         for (root, item) in [
             (instance.as_str(), "<a i:nil='true'/>"),
             (&instance, "<a i:nil=' 1 '>x</a>"),
+            (&instance, "<a i:nil='&#116;rue'/>"),
+            (&instance.replace('-', "&#45;"), "<a i:nil='true'/>"),
             (&format!("{instance} xmlns:j='{INSTANCE}'"), "<a i:nil='true'/>"),
             (&instance, "<a xmlns:i='b'><b/></a><a i:nil='true'/>"),
             (&instance, "<a i:nil='true'><b/></a>"),

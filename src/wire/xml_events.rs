@@ -109,7 +109,13 @@ impl<'a> Events<'a> {
         let event = reader.read_event().map_err(|error| {
             let at = usize::try_from(reader.error_position()).unwrap_or(0);
             let malformed = Malformed::new(self.at + at, fault(&error));
-            if let quick_xml::Error::Syntax(_) = error { malformed.cut() } else { malformed }
+            let is_cut = match error {
+                quick_xml::Error::Syntax(_) => true,
+                // A reference that has no end in all of the text.
+                quick_xml::Error::IllFormed(_) => rest.starts_with('&') && !rest[1..].contains(['&', '<', ';']),
+                _ => false,
+            };
+            if is_cut { malformed.cut() } else { malformed }
         })?;
         let len = usize::try_from(reader.buffer_position()).unwrap_or(rest.len());
         self.at += len;

@@ -55,6 +55,9 @@ async fn a_body_is_read_in_the_charset_that_it_declares() {
         let text = format!("<?xml version=\"1.0\" encoding=\"{label}\"?>{}", document("xml"));
         assert_eq!(send(&server, "text/xml", encoded(&text, label)).await.body, STORED, "declared as {label}");
     }
+    // Another instruction is no declaration.
+    let other = format!("<?xml-stylesheet encoding=\"koi8-r\"?>{}", document("xml"));
+    assert_eq!(send(&server, "text/xml", other.into_bytes()).await.body, STORED);
     // What the header or a mark says makes the declaration void, and so does what the bytes plainly are.
     let utf16 = format!("<?xml version=\"1.0\" encoding=\"utf-16\"?>{}", document("xml"));
     for (content_type, body) in [
@@ -95,6 +98,13 @@ async fn a_body_that_does_not_fit_its_charset_is_refused_with_its_place() {
             let text = format!(r#"Content-Type: expected a charset like UTF-8, found \"{label}\""#);
             assert!(answer.status == 415 && answer.body.contains(&text), "{label}: {}", answer.body);
         }
+        // One that may be a token is not repeated.
+        let answer = send(&server, &format!("application/{format}; charset={TOKEN}"), bad.clone()).await;
+        assert!(
+            answer.status == 415 && answer.body.contains("found an unknown one of 21 characters"),
+            "{}",
+            answer.body
+        );
         // Half a character at the end of UTF-16.
         let mut cut = encoded(&text, "utf-16le");
         cut.pop();

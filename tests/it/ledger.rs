@@ -177,8 +177,20 @@ async fn subscriptions_are_managed_over_the_admin_api() {
         (
             "subscriptions/create",
             json!({"url": "https://a", "events": ["*"], "touchpoints": ["moon"]}),
-            400,
-            "\"moon\"",
+            404,
+            "touchpoints[0]: unknown touchpoint \"moon\"; expected one of other, shop, website",
+        ),
+        (
+            "subscriptions/create",
+            json!({"url": "https://a", "events": ["*"], "touchpoints": [ADMIN]}),
+            404,
+            "touchpoints[0]: unknown touchpoint \"[token]\"; expected",
+        ),
+        (
+            "touchpoints/create",
+            json!({"external_id": "t", "channel": ADMIN}),
+            404,
+            "unknown channel \"[token]\"; expected",
         ),
         ("subscriptions/show", json!({}), 400, "id: required"),
         ("subscriptions/show", json!({"id": 99}), 404, "id: expected a subscription of the account's, found 99"),
