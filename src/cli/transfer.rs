@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::database::{Database, data_dir};
 use super::files::{self, ExportArguments, ImportArguments, Target, Where};
@@ -27,6 +27,14 @@ impl Opened {
             let url = place.server.as_deref().unwrap_or_default();
             return Ok(Opened { target: Target::server(url)?, database: None });
         };
+        let dir = data_dir(&settings, false);
+        if settings.database_url.is_none() && !dir.exists() {
+            let (dir, demo) = (dir.display(), data_dir(&settings, true));
+            let cure = if demo.exists() { format!(", like {}", demo.display()) } else { String::new() };
+            bail!(
+                "{dir}: expected what a server keeps there, found nothing; say --data-dir DIR{cure}, or --database-url"
+            );
+        }
         let database = Database::for_command(&settings).await?;
         let opened = Self::local(settings, account, &database).await;
         match opened {

@@ -66,6 +66,18 @@ pub(super) fn split<'a>(text: &'a str, wanted: &[Wanted], max_depth: usize) -> R
     Ok(fields)
 }
 
+/// Checks one value, in which at most 128 others may stand in one another.
+///
+/// # Errors
+/// It is no JSON, with what was expected and what was found.
+pub(crate) fn check(text: &str) -> Result<(), Malformed> {
+    let mut reader = Reader { text, at: 0, max_depth: 128 };
+    reader.blank();
+    reader.skip(0)?;
+    reader.blank();
+    if reader.at < text.len() { Err(reader.expected("the end of the item")) } else { Ok(()) }
+}
+
 /// Reads one value as a tree.
 pub(super) fn node(item: &str, max_values: usize) -> Result<Node<'_>, Unreadable> {
     let mut left = max_values;

@@ -20,3 +20,6 @@ pub mod orders_import;
 pub mod preorder;
 mod xml;
 mod xml_events;
+
+pub(crate) use json::check as check_json;
+pub(crate) use xml_events::fault as xml_fault;

@@ -142,7 +142,7 @@ fn wrong_end(open: Option<&str>, found: &str) -> String {
 }
 
 /// What a reader's failure means; never the text that it stands at, which may be a secret.
-fn fault(error: &quick_xml::Error) -> &'static str {
+pub(crate) fn fault(error: &quick_xml::Error) -> &'static str {
     use quick_xml::errors::{IllFormedError, SyntaxError};
     match error {
         quick_xml::Error::IllFormed(IllFormedError::MismatchedEndTag { .. } | IllFormedError::UnmatchedEndTag(_)) => {

@@ -42,23 +42,50 @@ pub(in crate::cli) async fn import(
             arguments.files.len()
         );
     }
+    for path in &arguments.files {
+        arguments.format(path)?;
+        check_file(path)?;
+    }
     let (layout, encoding) = (Arc::new(arguments.layout()?), arguments.encoding()?);
     let (mut all, mut here) = (Tally::default(), 0);
     let begun = Instant::now();
-    for path in &arguments.files {
-        let file = FileImport::open(target, arguments, &layout, encoding, path, max_body_bytes)?;
-        let (mut of_file, read_here) = Box::pin(file.run(stop)).await?;
-        here += read_here;
-        for (sum, value) in all.values().into_iter().zip(of_file.values()) {
-            *sum += *value;
-        }
+    let mut files = arguments.files.iter();
+    let mut ended = Ok(());
+    while ended.is_ok()
+        && let Some(path) = files.next()
+    {
+        ended = match FileImport::open(target, arguments, &layout, encoding, path, max_body_bytes) {
+            Ok(mut file) => {
+                let ended = Box::pin(file.run(stop)).await;
+                here += file.tally.read - file.before;
+                for (sum, value) in all.values().into_iter().zip(file.tally.values()) {
+                    *sum += *value;
+                }
+                ended
+            }
+            Err(error) => Err(error),
+        };
     }
-    let mut row: Vec<Json> = all.values().into_iter().map(|value| json!(*value)).collect();
-    let seconds = begun.elapsed();
-    row.extend([json!(format!("{:.1}", seconds.as_secs_f64())), json!(rate(here, seconds))]);
-    let columns: Vec<&str> = Tally::NAMES.into_iter().chain(["seconds", "per_second"]).collect();
-    output.one(&columns, row)?;
+    if ended.is_ok() || all.read > 0 {
+        let mut row: Vec<Json> = all.values().into_iter().map(|value| json!(*value)).collect();
+        let seconds = begun.elapsed();
+        row.extend([json!(format!("{:.1}", seconds.as_secs_f64())), json!(rate(here, seconds))]);
+        let columns: Vec<&str> = Tally::NAMES.into_iter().chain(["seconds", "per_second"]).collect();
+        output.one(&columns, row)?;
+    }
+    for path in files {
+        eprintln!("{}: not begun", path.display());
+    }
+    ended?;
     Ok(all.failed == 0)
+}
+
+/// Refuses what is no file before another one is imported.
+fn check_file(path: &Path) -> anyhow::Result<()> {
+    if path.as_os_str() != "-" && fs::metadata(path).with_context(|| path.display().to_string())?.is_dir() {
+        bail!("{}: expected a file, found a directory", path.display());
+    }
+    Ok(())
 }
 
 /// One file on its way.
@@ -77,8 +104,22 @@ struct FileImport<'i> {
     failed: Failed,
     state: Option<State>,
     tally: Tally,
+    /// So many were acknowledged before.
+    before: u64,
+    reasons: Reasons,
     warnings: Warnings,
 }
+
+/// Why orders failed.
+#[derive(Default)]
+struct Reasons {
+    first: Vec<String>,
+    /// So many are no order that could be read.
+    unread: u64,
+}
+
+/// So many reasons are shown.
+const SHOWN_REASONS: usize = 3;
 
 /// What was stored with warnings.
 #[derive(Default)]
@@ -139,18 +180,19 @@ impl<'i> FileImport<'i> {
             fields: Vec::new(),
             failed,
             state,
+            before: tally.read,
             tally,
+            reasons: Reasons::default(),
             warnings: Warnings::default(),
         })
     }
 
-    /// Imports it; returns what was acknowledged, and how many orders of it now.
-    async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<(Tally, u64)> {
+    /// Imports it.
+    async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let size = fs::metadata(&self.path).ok().map(|meta| meta.len());
         let mut progress = Progress::new(&self.path.display().to_string(), self.arguments.what.as_str(), size);
         let (sender, mut batches) = mpsc::channel(2);
         let reader = self.reader(sender);
-        let before = self.tally.read;
         let ended = self.send_all(&mut batches, &mut progress, stop).await;
         drop(batches);
         progress.end();
@@ -158,18 +200,18 @@ impl<'i> FileImport<'i> {
         let stopped = ended.with_context(|| self.path.display().to_string())?;
         let so_far = self.said();
         // The reader may wait for standard input, or still look through the file: it ends with the program.
-        if stopped && self.state.is_some() {
+        if stopped && self.state.is_some() && self.tally.read > 0 {
             bail!("{so_far}, which were acknowledged; run the same command again to go on");
         }
         if stopped {
-            bail!(so_far);
+            bail!("{so_far}: stopped");
         }
         let done = reader.join().map_err(|_| anyhow::anyhow!("the reader failed"))?;
-        done.context(so_far)?;
+        // A file that could not be read is imported from its start once it is mended.
         if let Some(state) = &self.state {
             state.remove()?;
         }
-        Ok((self.tally, self.tally.read - before))
+        done.context(so_far)
     }
 
     /// Sends what is read; true if it was stopped meanwhile.
@@ -179,7 +221,6 @@ impl<'i> FileImport<'i> {
         progress: &mut Progress,
         stop: &CancellationToken,
     ) -> anyhow::Result<bool> {
-        let before = self.tally.read;
         loop {
             let batch = tokio::select! {
                 batch = batches.recv() => batch,
@@ -196,7 +237,7 @@ impl<'i> FileImport<'i> {
                 () = patience => return Ok(true),
             }
             let Tally { read, failed, .. } = self.tally;
-            progress.at(bytes, read, read - before, failed);
+            progress.at(bytes, read, read - self.before, failed);
             if stop.is_cancelled() {
                 return Ok(true);
             }
@@ -209,12 +250,22 @@ impl<'i> FileImport<'i> {
         if failed > 0 {
             let reasons = self.failed.path.display();
             eprintln!("{path}: {failed} of {read} {what} failed; they and the reasons are in {reasons}");
+            for reason in &self.reasons.first {
+                eprintln!("  {reason}");
+            }
+            if failed > self.reasons.first.len() as u64 {
+                eprintln!("  …");
+            }
+        }
+        if self.reasons.unread > 0 {
+            let unread = self.reasons.unread;
+            eprintln!("{path}: {unread} of them could not be read; correct them in {path} itself, and import it again");
         }
         let Warnings { count, first } = &self.warnings;
         if *count > 0 {
             eprintln!("{path}: {count} {what} were stored with warnings; the first, {first}");
         }
-        format!("{path}: stopped behind {read} {what}")
+        if read == 0 { path.to_string() } else { format!("{path}: stopped behind {read} {what}") }
     }
 
     /// Starts to read, behind what was acknowledged before.
@@ -228,6 +279,9 @@ impl<'i> FileImport<'i> {
         std::thread::spawn(move || {
             let source = Source::open(&path, format, encoding)?;
             let done = read::read(&source, &count, &layout, max_bytes, &mut |piece| packer.take(piece));
+            if let Some(name) = packer.late {
+                bail!("expected {name} before the items, found it behind");
+            }
             // What was good before a fault is sent all the same.
             let _ = packer.pass_on();
             done
@@ -329,7 +383,13 @@ impl<'i> FileImport<'i> {
             _ => {
                 self.tally.failed += 1;
                 let refusal = || placed(record, result["error_text"].as_str().unwrap_or("failed"));
-                return self.failed.write(record, &record.fault.clone().unwrap_or_else(refusal));
+                let reason = record.fault.clone().unwrap_or_else(refusal);
+                self.failed.write(record, &reason)?;
+                self.reasons.unread += u64::from(record.fault.is_some());
+                if self.reasons.first.len() < SHOWN_REASONS {
+                    self.reasons.first.push(reason);
+                }
+                return Ok(());
             }
         }
         if let Some(warning) = result["warnings"].as_array().and_then(|warnings| warnings.first()?.as_str()) {

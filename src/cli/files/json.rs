@@ -9,10 +9,18 @@ use serde::de::IgnoredAny;
 
 use super::read::{Bounds, LISTS, Piece, Record, Take, is_sent_along};
 use super::scan::{End, Place, Scanner};
-use super::value::{AHEAD, Value, ends_line, ends_list, goes_on, next_item};
+use super::value::{AHEAD, Value, ends_line, ends_list, goes_on, is_keyed, next_in_line, next_item};
+use crate::wire::check_json;
 
 /// Reads one object a line.
 pub(super) fn read_lines<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take<'_>) -> anyhow::Result<()> {
+    match scanner.ready()?.trim_ascii_start() {
+        [b'[', ..] | [b'{', b'\n' | b'\r', ..] => {
+            bail!("expected one JSON object a line, found a document of several lines; say --format json")
+        }
+        [b'<', ..] => bail!("expected one JSON object a line, found XML; say --format xml"),
+        _ => {}
+    }
     loop {
         let place = scanner.place();
         let line_end = |ready: &[u8]| ready.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -47,7 +55,9 @@ pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, bounds: Bounds, take: Take
     if is_read.is_continue() {
         let rest = document.scanner.behind_blanks()?;
         if rest.is_some() {
-            bail!("{}: expected the end of the file, found {}", document.scanner.place(), found(rest));
+            let cure =
+                if matches!(rest, Some(b'[' | b'{')) { "; a second document needs a file of its own" } else { "" };
+            bail!("{}: expected the end of the file, found {}{cure}", document.scanner.place(), found(rest));
         }
     }
     Ok(())
@@ -77,6 +87,9 @@ impl<R: Read> Document<'_, '_, R> {
         let start = self.scanner.place();
         let mut fields: Vec<(String, Vec<u8>, Place)> = Vec::new();
         let (mut bytes, mut is_call) = (0, false);
+        if is_keyed(self.scanner.ahead(AHEAD)) {
+            return self.keyed();
+        }
         self.scanner.pass(1);
         if self.scanner.behind_blanks()? == Some(b'}') {
             self.scanner.pass(1);
@@ -91,23 +104,25 @@ impl<R: Read> Document<'_, '_, R> {
                 if self.fields(std::mem::take(&mut fields))?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
-                let items = if first == Some(b'[') { self.list(true)? } else { self.item()? };
+                let items = match first {
+                    Some(b'[') => self.list(true)?,
+                    _ if is_keyed(self.scanner.ahead(AHEAD)) => self.keyed()?,
+                    _ => self.item()?,
+                };
                 if items.is_break() {
                     return Ok(items);
                 }
-            } else if is_call {
-                if is_sent_along(&name)? {
-                    bail!("{place}: expected {name} before the items, found it behind");
-                }
-                self.scanner.skip(Value::default().end())?;
             } else {
                 let mut value = Vec::new();
                 self.scanner.until(&mut value, self.bounds.max_bytes, Value::default().end())?;
                 bytes += name.len() + value.len();
                 if bytes > self.bounds.max_bytes {
-                    bail!("{place}: expected at most {} bytes before the items", self.bounds.max_bytes);
+                    bail!("{place}: expected at most {} bytes beside the items", self.bounds.max_bytes);
                 }
                 fields.push((name, value, place));
+                if is_call && self.fields(std::mem::take(&mut fields))?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
             if !self.goes_on(b'}')? {
                 break;
@@ -134,17 +149,22 @@ impl<R: Read> Document<'_, '_, R> {
         Ok(name)
     }
 
-    /// What stood in a call's body before its items.
+    /// What stands in a call's body beside its items.
     fn fields(&mut self, fields: Vec<(String, Vec<u8>, Place)>) -> anyhow::Result<ControlFlow<()>> {
         for (name, value, place) in fields {
-            if !is_sent_along(&name)? {
+            let piece = if is_sent_along(&name)? {
+                let checked = record(&value, place, self.bounds);
+                if let Some(fault) = checked.fault {
+                    bail!(fault);
+                }
+                Piece::Field(name, checked.text)
+            } else if value.windows(ID.len()).any(|bytes| bytes == ID) {
+                let fault = format!("{place}: expected the items in data, found {name}");
+                Piece::Record(Record::bad(place.line, &value, fault))
+            } else {
                 continue;
-            }
-            let checked = record(&value, place, self.bounds);
-            if let Some(fault) = checked.fault {
-                bail!(fault);
-            }
-            if (self.take)(Piece::Field(name, checked.text)).is_break() {
+            };
+            if (self.take)(piece).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -179,6 +199,20 @@ impl<R: Read> Document<'_, '_, R> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// A list with the numbers of its items as names, as PHP writes one with holes.
+    fn keyed(&mut self) -> anyhow::Result<ControlFlow<()>> {
+        self.scanner.pass(1);
+        loop {
+            self.name()?;
+            if self.item()?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            if !self.goes_on(b'}')? {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+    }
+
     /// A list, in an object or alone.
     fn list(&mut self, in_object: bool) -> anyhow::Result<ControlFlow<()>> {
         self.scanner.pass(1);
@@ -194,10 +228,24 @@ impl<R: Read> Document<'_, '_, R> {
             if self.listed(in_object, begins_line)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            if !self.goes_on(b']')? {
+            if !self.goes_on_list(in_object)? {
                 return Ok(ControlFlow::Continue(()));
             }
         }
+    }
+
+    /// True in front of another item of a list. A comma too few or a bracket too many between two items harms neither.
+    fn goes_on_list(&mut self, in_object: bool) -> anyhow::Result<bool> {
+        let next = self.scanner.behind_blanks()?;
+        if next == Some(b'{') {
+            return Ok(true);
+        }
+        let behind = self.scanner.ahead(AHEAD).get(1..).unwrap_or_default();
+        if next == Some(b']') && !ends_list(behind, in_object) && behind.trim_ascii_start().starts_with(b",") {
+            self.scanner.pass(1);
+        }
+        self.scanner.behind_blanks()?;
+        self.goes_on(b']')
     }
 
     /// True behind a comma, false behind the end.
@@ -235,25 +283,29 @@ impl<R: Read> Document<'_, '_, R> {
         let behind = self.scanner.ahead(AHEAD);
         let goes_on = end == End::Found && goes_on(behind, in_object, begins_line.then_some(place));
         let is_last = behind.trim_ascii().is_empty();
-        if goes_on && (record.fault.is_none() || !begins_line) {
+        // One that is whole is not at fault for what follows.
+        let is_whole = end == End::Found && record.fault.is_none() && is_end_or_next(behind);
+        if is_whole || goes_on && (record.fault.is_none() || !begins_line) {
             return Ok((self.take)(Piece::Record(record)));
         }
         let is_line_end = ends_line(behind, value.is_torn);
-        let mut cut = next_item(&text, place, in_object).filter(|_| begins_line);
+        let next = |text: &[u8]| if begins_line { next_item(text, place, in_object) } else { next_in_line(text) };
+        let mut cut = next(&text);
         if goes_on && cut.is_none() && is_line_end {
             return Ok((self.take)(Piece::Record(record)));
         }
         let length = text.len();
-        while cut.is_none() && begins_line && end == End::Found && text.len() < length + RECOVERY {
+        while cut.is_none() && end == End::Found && text.len() < length + RECOVERY {
             let ready = self.scanner.ahead(1);
             let line = ready.iter().position(|byte| *byte == b'\n').map_or(ready.len(), |at| at + 1);
             text.extend_from_slice(&ready[..line]);
             self.scanner.pass(line);
-            cut = next_item(&text, place, in_object);
+            cut = next(&text);
             if line == 0 {
                 break;
             }
         }
+        let cut = cut.or_else(|| next_in_line(&text));
         if let Some(cut) = cut {
             record = self::record(&text[..cut], place, self.bounds);
             self.scanner.back(&text[cut..], place.behind(&text[..cut]));
@@ -286,6 +338,18 @@ impl<R: Read> Document<'_, '_, R> {
     }
 }
 
+/// What every item has, quoted.
+const ID: &[u8] = b"\"external_id\"";
+
+/// True for the end of a list, or another object without a comma before it.
+fn is_end_or_next(behind: &[u8]) -> bool {
+    match behind.trim_ascii_start().split_first() {
+        Some((b']', _)) => true,
+        Some((b'{', rest)) => rest.trim_ascii_start().starts_with(b"\""),
+        _ => false,
+    }
+}
+
 /// So much is read behind an item that has no end, to find the next one.
 const RECOVERY: usize = 1 << 20;
 
@@ -298,22 +362,15 @@ fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
     let blanks = text.len() - text.trim_start().len();
     let place = place.behind(&bytes[..blanks]);
     let text = text.trim();
-    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
-        let at = offset(text, &error);
-        let why = error.to_string();
-        // Its own place counts from the record's begin.
-        let why = why.split(" at line ").next().unwrap_or_default();
-        let fault = format!("{}: expected JSON: {why}", place.behind(&text.as_bytes()[..at]));
+    // A library looks faster, our own reader says better what is wrong.
+    if serde_json::from_str::<IgnoredAny>(text).is_err()
+        && let Err(malformed) = check_json(text)
+    {
+        let fault = format!("{}: {}", place.behind(&text.as_bytes()[..malformed.at]), malformed.what);
         return Record::bad(place.line, bytes, fault);
     }
     // Line ends stand only between tokens.
-    Record { line: place.line, text: text.replace(['\n', '\r'], " "), ..Record::default() }
-}
-
-/// Where in a text an error is.
-fn offset(text: &str, error: &serde_json::Error) -> usize {
-    let lines: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-    (lines + error.column().saturating_sub(1)).min(text.len())
+    Record::new(place, text.replace(['\n', '\r'], " "))
 }
 
 #[cfg(test)]

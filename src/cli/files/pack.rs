@@ -27,6 +27,10 @@ pub(super) struct Packer {
     count: Arc<AtomicU64>,
     batch: Batch,
     batch_bytes: usize,
+    /// A batch was sent, now or before.
+    has_passed: bool,
+    /// The field of the call that stands behind items which were sent without it.
+    pub(super) late: Option<String>,
     sender: mpsc::Sender<Batch>,
 }
 
@@ -38,13 +42,19 @@ impl Packer {
         count: Arc<AtomicU64>,
         sender: mpsc::Sender<Batch>,
     ) -> Self {
-        Packer { max_items, max_bytes, skip, count, batch: Batch::default(), batch_bytes: 0, sender }
+        let has_passed = skip > 0;
+        let batch = Batch::default();
+        Packer { max_items, max_bytes, skip, count, batch, batch_bytes: 0, has_passed, late: None, sender }
     }
 
     /// Takes what was read.
     pub(super) fn take(&mut self, piece: Piece) -> ControlFlow<()> {
         let record = match piece {
             Piece::Start(_) => return ControlFlow::Continue(()),
+            Piece::Field(name, _) if self.has_passed && self.skip == 0 => {
+                self.late = Some(name);
+                return ControlFlow::Break(());
+            }
             Piece::Field(name, text) => {
                 self.batch_bytes += text.len() + name.len() + 4;
                 self.batch.fields.push((name, text));
@@ -66,9 +76,10 @@ impl Packer {
 
     /// Passes the batch on; nobody wants it any more after an error there.
     pub(super) fn pass_on(&mut self) -> ControlFlow<()> {
-        if self.batch.records.is_empty() {
+        if self.batch.records.is_empty() || self.late.is_some() {
             return ControlFlow::Continue(());
         }
+        self.has_passed = true;
         let mut batch = std::mem::take(&mut self.batch);
         batch.bytes = self.count.load(Ordering::Relaxed);
         self.batch_bytes = 0;

@@ -47,7 +47,24 @@ pub(super) struct Record {
 /// So many characters of a record that is too large are shown.
 const SHOWN: usize = 1_000;
 
+/// How what could not be read stands in a file of failed orders.
+const UNREAD: [&str; 2] = ["{\"import_error\":", "<data><import_error>"];
+
 impl Record {
+    /// One that can be sent, unless it is no order but the text of one.
+    pub(super) fn new(place: Place, text: String) -> Self {
+        let mut record = Record { line: place.line, text, ..Record::default() };
+        record.fault = record.is_unread().then(|| {
+            format!("{place}: expected an order, found the text of one that could not be read; correct it in the file that it came from")
+        });
+        record
+    }
+
+    /// True for what could not be read in an import before.
+    pub(super) fn is_unread(&self) -> bool {
+        UNREAD.iter().any(|start| self.text.starts_with(start))
+    }
+
     /// One that cannot be sent.
     pub(super) fn bad(line: u64, text: &[u8], fault: String) -> Self {
         let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();

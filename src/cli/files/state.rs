@@ -44,6 +44,8 @@ pub(super) struct Failed {
     /// The prefixes that the root of an XML file binds, as attributes.
     pub(super) root: String,
     file: Option<File>,
+    /// What is to be said of the one that stands there, which is kept under another name.
+    old: Option<&'static str>,
     /// What was written to it, all in all.
     written: Mark,
     /// The checksum of that, which goes on.
@@ -66,6 +68,7 @@ impl Failed {
             format,
             root: String::new(),
             file: None,
+            old: None,
             written: Mark::default(),
             hasher: crc32fast::Hasher::new(),
         };
@@ -81,12 +84,23 @@ impl Failed {
             failed.file()?;
             return Ok(failed);
         }
-        let before = beside(&failed.path, "before");
-        fs::rename(&failed.path, &before).with_context(|| failed.path.display().to_string())?;
-        if acknowledged.is_some() {
-            eprintln!("{}: was changed since; it is kept as {}", failed.path.display(), before.display());
-        }
+        let since = if acknowledged.is_some() { "was changed since" } else { "is of an import before" };
+        failed.old = Some(since);
         Ok(failed)
+    }
+
+    /// Makes room for this import's, and never loses what somebody may have corrected by hand.
+    fn keep_old(&mut self) -> anyhow::Result<()> {
+        let Some(why) = self.old.take() else { return Ok(()) };
+        let mut kept = beside(&self.path, "before");
+        let mut number = 1;
+        while kept.exists() && !is_same(&self.path, &kept)? {
+            number += 1;
+            kept = beside(&self.path, &format!("before.{number}"));
+        }
+        fs::rename(&self.path, &kept).with_context(|| self.path.display().to_string())?;
+        eprintln!("{}: {why}; it is kept as {}", self.path.display(), kept.display());
+        Ok(())
     }
 
     pub(super) fn extension(format: FileFormat) -> &'static str {
@@ -96,6 +110,8 @@ impl Failed {
     /// Writes an order down with the reason why it failed.
     pub(super) fn write(&mut self, record: &Record, reason: &str) -> anyhow::Result<()> {
         let line = match (self.format, &record.fault) {
+            // It has its first reason.
+            (_, Some(_)) if record.is_unread() => record.text.clone(),
             (FileFormat::Xml, None) => refused_element(&record.text, reason),
             (FileFormat::Xml, Some(_)) => bad_element(&record.text, reason),
             (_, None) => refused_object(&record.text, reason),
@@ -116,6 +132,7 @@ impl Failed {
 
     /// The file, made or cut back to what was written when it is first asked for.
     fn file(&mut self) -> anyhow::Result<&mut File> {
+        self.keep_old()?;
         Ok(match &mut self.file {
             Some(file) => file,
             none => {
@@ -129,6 +146,7 @@ impl Failed {
 
     /// Everything written so far is on disk; returns how much that is.
     pub(super) fn flush(&mut self) -> anyhow::Result<Mark> {
+        self.keep_old()?;
         if let Some(file) = &mut self.file {
             file.sync_data()?;
         }
@@ -140,22 +158,39 @@ impl Failed {
         if self.format == FileFormat::Xml && self.written.bytes > 0 {
             self.append("</xml>\n")?;
         }
-        self.flush().map(drop)
+        if self.file.is_some() { self.flush().map(drop) } else { Ok(()) }
     }
 }
 
+/// An object with the reason behind its fields, in place of one that it has there.
 fn refused_object(item: &str, reason: &str) -> String {
     let reason = json!(reason);
-    match item.trim_end().strip_suffix('}').map(str::trim_end) {
-        Some(start) if start.trim() == "{" => format!("{{\"import_error\":{reason}}}"),
-        Some(start) => format!("{start},\"import_error\":{reason}}}"),
-        None => format!("{{\"import_error\":{reason},\"item\":{item}}}"),
-    }
+    let Some(fields) = item.trim_end().strip_suffix('}') else {
+        return format!("{{\"import_error\":{reason},\"item\":{item}}}");
+    };
+    let fields = match fields.rsplit_once("\"import_error\"") {
+        Some((before, text)) if is_text(text) => before.trim_end().trim_end_matches(','),
+        _ => fields.trim_end(),
+    };
+    let comma = if fields.trim() == "{" { "" } else { "," };
+    format!("{fields}{comma}\"import_error\":{reason}}}")
+}
+
+/// A colon, and a text.
+fn is_text(text: &str) -> bool {
+    text.trim_start().strip_prefix(':').is_some_and(|text| serde_json::from_str::<String>(text).is_ok())
 }
 
 fn refused_element(item: &str, reason: &str) -> String {
-    let (start, end) = item.split_at(item.rfind("</").unwrap_or(item.len()));
-    format!("{start}<import_error>{}</import_error>{end}", answer::xml_escaped(reason))
+    let reason = format!("<import_error>{}</import_error>", answer::xml_escaped(reason));
+    let Some(end) = item.rfind("</") else {
+        return format!("<data>{reason}</data>");
+    };
+    let (mut start, end) = item.split_at(end);
+    if start.trim_end().ends_with("</import_error>") {
+        start = &start[..start.rfind("<import_error>").unwrap_or(start.len())];
+    }
+    format!("{start}{reason}{end}")
 }
 
 /// What is not well-formed, as text.
@@ -164,6 +199,12 @@ fn bad_element(text: &str, reason: &str) -> String {
     let text = text.replace(|c: char| c.is_control() && !"\t\n\r".contains(c), "\u{fffd}");
     let (reason, text) = (answer::xml_escaped(reason), answer::xml_escaped(&text));
     format!("<data><import_error>{reason}</import_error><text>{text}</text></data>")
+}
+
+/// True for two files with the same content.
+fn is_same(one: &Path, other: &Path) -> anyhow::Result<bool> {
+    let size = fs::metadata(one)?.len();
+    Ok(fs::metadata(other)?.len() == size && checksum(one, size)? == checksum(other, size)?)
 }
 
 /// The CRC-32 of so many bytes of a file; `None` if it is shorter.
@@ -186,6 +227,7 @@ fn checksum(path: &Path, bytes: u64) -> anyhow::Result<Option<u32>> {
 /// How far a file is, beside it, so that the import can go on after an interruption.
 pub(super) struct State {
     path: PathBuf,
+    file: String,
     /// By what the file is known.
     size: u64,
     modified: String,
@@ -199,7 +241,8 @@ impl State {
         let going = format!("{} --what {} --failed {}{how}", target.name(), what.as_str(), failed.display());
         let meta = fs::metadata(path).with_context(|| path.display().to_string())?;
         let modified = format!("{:?}", meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default());
-        Ok(State { path: beside(path, "progress.json"), size: meta.len(), modified, going })
+        let file = path.display().to_string();
+        Ok(State { file, path: beside(path, "progress.json"), size: meta.len(), modified, going })
     }
 
     /// What was acknowledged before, and how much of the file of failed orders counts; `None` if nothing was.
@@ -209,17 +252,19 @@ impl State {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| self.path.display().to_string()),
         };
-        let state: Json = serde_json::from_str(&text).with_context(|| self.path.display().to_string())?;
+        let Ok(state) = serde_json::from_str::<Json>(&text) else {
+            bail!("{}: expected what an import wrote, found other text; --restart begins anew", self.path.display());
+        };
         if state["size"].as_u64() != Some(self.size) || state["modified"].as_str() != Some(&self.modified) {
             bail!(
-                "{}: expected the file as it was when the import began, found it changed; --restart begins anew",
-                self.path.display()
+                "{}: expected the file as it was when the import of it began, found it changed; --restart begins anew",
+                self.file
             );
         }
         if state["going"].as_str() != Some(&self.going) {
             bail!(
-                "{}: expected the options with which the import began, {}, found {}; --restart begins anew",
-                self.path.display(),
+                "{}: expected the options with which the import of it began, {}, found {}; --restart begins anew",
+                self.file,
                 state["going"].as_str().unwrap_or("others"),
                 self.going
             );

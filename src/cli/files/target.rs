@@ -38,6 +38,9 @@ impl Target {
         if token.is_empty() {
             bail!("ORDERGATE_TOKEN: expected the server's token, found nothing");
         }
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            bail!("server: expected a URL like http://localhost:8080, found {url:?}");
+        }
         crate::delivery::install_tls();
         let [connect, answer] = TIMEOUTS;
         let client = reqwest::Client::builder().connect_timeout(connect).timeout(answer).build();
@@ -72,7 +75,7 @@ impl Target {
                 }
                 Err(error) => return Err(error),
             };
-            if !matches!(status, 408 | 429 | 500..=504) || number >= TRIES {
+            if !matches!(status, 408 | 429 | 500 | 502..=504) || number >= TRIES {
                 return Ok((status, answer));
             }
             tracing::warn!(status, "the server is busy; the call is made again");

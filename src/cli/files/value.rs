@@ -1,5 +1,7 @@
 //! Where a JSON value ends, told by its brackets and quotes alone; and, where these do not fit, by its lines.
 
+use serde_json::Value as Json;
+
 use super::scan::Place;
 
 /// So much is looked at behind an item.
@@ -63,6 +65,36 @@ pub(super) fn next_item(text: &[u8], place: Place, in_object: bool) -> Option<us
         at += line.len();
     }
     None
+}
+
+/// Where an item that has no end of its own ends after all, if several share a line: before the comma in front of an
+/// object that has a list which only an order or a product has.
+pub(super) fn next_in_line(text: &[u8]) -> Option<usize> {
+    let mut comma = None;
+    for (at, byte) in text.iter().enumerate().skip(1) {
+        match byte {
+            b',' => comma = Some(at),
+            b'{' if comma.is_some() && is_item(&text[at..]) => return comma,
+            byte if byte.is_ascii_whitespace() => {}
+            _ => comma = None,
+        }
+    }
+    None
+}
+
+fn is_item(text: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Json>();
+    let item = values.next().and_then(Result::ok).unwrap_or_default();
+    !item["external_id"].is_null() && (item["lines"].is_array() || item["sku"].is_array())
+}
+
+/// True for an object whose first name is a number.
+pub(super) fn is_keyed(text: &[u8]) -> bool {
+    let name = text.strip_prefix(b"{").and_then(|rest| rest.trim_ascii_start().strip_prefix(b"\""));
+    name.is_some_and(|name| {
+        let digits = name.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        digits > 0 && name.get(digits) == Some(&b'"')
+    })
 }
 
 /// Finds the end of a value by its brackets and quotes. A quote opens a string only where one may stand, so that one too

@@ -11,6 +11,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::markup::{Element, Kind, Markup, end_tag, last_start, next_element, next_start};
 use super::read::{Bounds, LISTS, Piece, ROOT, Record, Take, is_sent_along};
 use super::scan::{End, Place, Scanner};
+use crate::wire::xml_fault;
 
 /// Where the next page of an answer begins.
 pub(super) const NEXT: &str = "next_from_id";
@@ -18,8 +19,8 @@ pub(super) const NEXT: &str = "next_from_id";
 /// A tag or the like outside of items.
 struct Token {
     place: Place,
-    /// What stands before it, if it is not blank.
-    stray: bool,
+    /// What stands before it and where, if it is not blank.
+    stray: Option<(Place, Vec<u8>)>,
     text: Vec<u8>,
     kind: Kind,
 }
@@ -32,18 +33,18 @@ pub(super) fn read<R: Read>(
     take: Take<'_>,
 ) -> anyhow::Result<()> {
     let mut document = Document { scanner, bounds };
-    let Some((root, prefixes)) = document.root()? else { bail!(NO_ITEMS) };
+    let Some((root, prefixes)) = document.root()? else { return document.end() };
     if !prefixes.is_empty() && take(Piece::Field(ROOT.to_owned(), prefixes)).is_break() {
         return Ok(());
     }
-    let mut items = Items { last: None, seen: false, is_answer, take };
+    let mut items = Items { last: None, seen: false, between: Between::Nothing, is_answer, take };
     let ended = items.read(&mut document, &root);
     // What was good before a fault is good.
     let is_enough = items.pass_on().is_break();
     if ended?.is_break() || is_enough {
         return Ok(());
     }
-    if !items.seen && !is_answer {
+    if !items.seen && !is_answer && items.between != Between::Nothing {
         bail!(NO_ITEMS);
     }
     document.end()
@@ -56,8 +57,19 @@ struct Items<'t> {
     /// It is good when nothing behind it says that its end tag was none.
     last: Option<Record>,
     seen: bool,
+    between: Between,
     is_answer: bool,
     take: Take<'t>,
+}
+
+/// What stood behind the last item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    /// Fields of a call, for all that is known.
+    Fields,
+    /// Fields of an item whose start tag is lost, or of the last one behind a wrong end tag.
+    Lost,
 }
 
 impl Items<'_> {
@@ -68,21 +80,15 @@ impl Items<'_> {
                 bail!("{}: expected the end of {root}, found the end of the file", document.scanner.place());
             };
             let Token { place, stray, text, kind } = token;
-            if stray && self.last.as_ref().is_none_or(|last| last.fault.is_none()) {
-                bail!("{place}: expected only elements, found text");
+            let piece = stray.and_then(|(place, text)| self.stray(&text, place));
+            if piece.is_some_and(|piece| (self.take)(piece).is_break()) {
+                return Ok(ControlFlow::Break(()));
             }
             let is_empty = matches!(kind, Kind::Empty(_));
             let piece = match kind {
                 Kind::Aside => None,
                 Kind::End(name) if name == root => return Ok(ControlFlow::Continue(())),
-                Kind::End(name) => {
-                    let fault = format!("{place}: expected well-formed XML: {name} ends, which did not begin");
-                    match &mut self.last {
-                        Some(last) => last.fault.get_or_insert(fault),
-                        None => bail!(fault),
-                    };
-                    None
-                }
+                Kind::End(name) => self.stray_end(&name, &text, place),
                 Kind::Broken => {
                     let fault = format!("{place}: expected an element");
                     self.item(Record::bad(place.line, &text, fault))
@@ -103,21 +109,70 @@ impl Items<'_> {
         if LISTS.contains(&&*name) {
             return Ok(self.item(as_item(record, &name)));
         }
-        if !(is_sent_along(&name)? || self.is_answer && name == NEXT) {
+        let is_lost = self.between == Between::Lost;
+        if is_lost || !(is_sent_along(&name)? || self.is_answer && name == NEXT) {
             // One that has no end may be an item whose start tag is wrong.
-            return Ok(if record.fault.is_some() { self.item(record) } else { None });
+            return Ok(if record.fault.is_some() { self.item(record) } else { self.lost(&name, &record, place) });
         }
         if let Some(fault) = record.fault {
             bail!(fault);
         }
-        if self.seen && !self.is_answer {
-            bail!("{place}: expected {name} before the items, found it behind");
-        }
         Ok(Some(Piece::Field(name, record.text)))
+    }
+
+    /// Text between elements. Behind one that is at fault it is a part of that.
+    fn stray(&mut self, text: &[u8], place: Place) -> Option<Piece> {
+        if self.last.as_ref().is_some_and(|last| last.fault.is_some()) {
+            return None;
+        }
+        let blanks = text.len() - text.trim_ascii_start().len();
+        let place = place.behind(&text[..blanks]);
+        let fault = format!("{place}: expected only elements, found text");
+        self.item(Record::bad(place.line, text, fault))
+    }
+
+    /// An end tag without a start. The item before it is good if nothing stands between them.
+    fn stray_end(&mut self, name: &str, text: &[u8], place: Place) -> Option<Piece> {
+        let fault = format!("{place}: {name} ends, which did not begin");
+        let between = std::mem::replace(&mut self.between, Between::Nothing);
+        match &mut self.last {
+            Some(last) if last.fault.is_some() || between == Between::Fields || !LISTS.contains(&name) => {
+                last.fault.get_or_insert(fault);
+                None
+            }
+            _ => self.item(Record::bad(place.line, text, fault)),
+        }
+    }
+
+    /// An element that the call does not know. One that holds an id is an item under a wrong name, or what is left of one.
+    fn lost(&mut self, name: &str, record: &Record, place: Place) -> Option<Piece> {
+        if self.between != Between::Lost && !record.text.contains("<external_id") {
+            self.between = Between::Fields;
+            return None;
+        }
+        let is_list = matches!(name, "lines" | "sku");
+        match &mut self.last {
+            Some(last) if self.between == Between::Lost && name != "external_id" => last.text.push_str(&record.text),
+            Some(last) if is_list && last.fault.is_none() && !last.text.contains(&format!("<{name}>")) => {
+                last.fault = Some(format!("{place}: expected {name} in the item, found its end tag before"));
+                last.text.push_str(&record.text);
+                self.between = Between::Lost;
+            }
+            _ => {
+                let fault = format!("{place}: expected the items in data, found {name}");
+                let piece = self.item(Record::bad(record.line, record.text.as_bytes(), fault));
+                if name == "external_id" {
+                    self.between = Between::Lost;
+                }
+                return piece;
+            }
+        }
+        None
     }
 
     fn item(&mut self, record: Record) -> Option<Piece> {
         self.seen = true;
+        self.between = Between::Nothing;
         self.last.replace(record).map(Piece::Record)
     }
 
@@ -168,9 +223,9 @@ impl<R: Read> Document<'_, R> {
         let max = self.bounds.max_bytes;
         let (before, mut text) = (self.scanner.place(), Vec::new());
         let end = self.scanner.until(&mut text, max, |ready| ready.iter().position(|byte| *byte == b'<'))?;
-        let stray = !text.trim_ascii().is_empty();
+        let stray = (!text.trim_ascii().is_empty()).then(|| (before, std::mem::take(&mut text)));
         if end != End::Found {
-            if stray {
+            if stray.is_some() {
                 bail!("{before}: expected only elements, found text");
             }
             return Ok(None);
@@ -184,7 +239,7 @@ impl<R: Read> Document<'_, R> {
         } else if !self.cut(&mut text, place, root) {
             bail!("{place}: expected the end of what begins here, found the end of the file");
         }
-        Ok(Some(Token { place: if stray { before } else { place }, stray, text, kind }))
+        Ok(Some(Token { place, stray, text, kind }))
     }
 
     /// Puts back what is behind the next start of an item, or end of the root; false if there is none.
@@ -200,7 +255,7 @@ impl<R: Read> Document<'_, R> {
         loop {
             let place = self.scanner.place();
             let token = self.token(None)?;
-            match token.map(|token| (token.stray, token.kind, token.text)) {
+            match token.map(|token| (token.stray.is_some(), token.kind, token.text)) {
                 Some((false, Kind::Aside, _)) => {}
                 Some((false, Kind::Start(name), tag)) => return Ok(Some((name, prefixes(&tag)))),
                 Some((false, Kind::Empty(_), _)) => return Ok(None),
@@ -213,7 +268,7 @@ impl<R: Read> Document<'_, R> {
     /// Behind the root stands nothing of interest.
     fn end(&mut self) -> anyhow::Result<()> {
         while let Some(token) = self.token(None)? {
-            if token.stray || !matches!(token.kind, Kind::Aside) {
+            if token.stray.is_some() || !matches!(token.kind, Kind::Aside) {
                 bail!("{}: expected the end of the file behind the root", token.place);
             }
         }
@@ -274,10 +329,10 @@ fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
         Err(fault) => return Record::bad(place.line, bytes, fault),
     };
     match fault(text) {
-        None => Record { line: place.line, text: text.to_owned(), ..Record::default() },
+        None => Record::new(place, text.to_owned()),
         Some((at, fault)) => {
             let place_of_fault = place.behind(&bytes[..at.min(bytes.len())]);
-            Record::bad(place.line, bytes, format!("{place_of_fault}: expected well-formed XML: {fault}"))
+            Record::bad(place.line, bytes, format!("{place_of_fault}: {fault}"))
         }
     }
 }
@@ -304,9 +359,9 @@ fn fault(text: &str) -> Option<(usize, String)> {
             }
             Ok(_) => {}
             Err(quick_xml::Error::IllFormed(IllFormedError::UnclosedReference)) => {
-                return Some((at(reader.error_position()), "a bare & is written &amp;".to_owned()));
+                return Some((at(reader.error_position()), "expected &amp;, found a bare &".to_owned()));
             }
-            Err(error) => return Some((at(reader.error_position()), error.to_string())),
+            Err(error) => return Some((at(reader.error_position()), xml_fault(&error).to_owned())),
         }
     }
 }

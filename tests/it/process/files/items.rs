@@ -56,12 +56,34 @@ async fn a_bad_item_of_a_list_fails_alone() {
         }
     }
     assert_eq!(stored(&db).await, "A=1 C=1");
+    // Several in a line.
+    let [d, e] = ["D", "E"].map(order);
+    let cut = order("B").replace("}]}", "}]");
+    let torn = order("B").replacen(',', "},", 1);
+    for (what, text, failures) in [
+        ("a brace that lacks", format!("[{a},{cut},{c},{d},{e}]"), 1),
+        ("a brace too many", format!("{{\"data\":[{a},{torn},{c},{d},{e}]}}"), 1),
+        ("a comma that lacks", format!("[{a} {c},{d}{e}]"), 0),
+        ("a bracket too many", format!("{{\"data\":[{a},{c}],{d},{e}]}}"), 0),
+        ("the list under another name", format!("{{\"data\":[{a},{c},{d},{e}],\"orders\":[{a}]}}"), 1),
+        ("a list with holes", format!("{{\"data\":{{\"0\":{a},\"2\":{c},\"3\":{d},\"10\":{e}}}}}"), 0),
+        ("a list with holes alone", format!("{{\"0\":{a},\"2\":{c},\"3\":{d},\"10\":{e}}}"), 0),
+    ] {
+        let ended = import(&db, "", &files.write("c.json", text));
+        let code = if failures > 0 { 3 } else { 0 };
+        assert_eq!((ended.code, summary(&ended)[4]), (Some(code), failures), "{what}: {}", ended.err);
+        assert_eq!(stored(&db).await, "A=1 C=1 D=1 E=1", "{what}");
+    }
+    // What follows the list is no fault of its last order.
+    let ended = import(&db, "", &files.write("d.json", format!("[{a},{}]\n[{c}]", order("F"))));
+    assert!(ended.err.contains("line 2, column 1: expected the end of the file, found '['; a second"), "{}", ended.err);
+    assert_eq!((ended.code, stored(&db).await.as_str()), (Some(1), "A=1 C=1 D=1 E=1 F=1"));
     // The same in lines.
     let ended = import(&db, "", &files.write("b.ndjson", kept("bad_line.ndjson")));
     assert_eq!((ended.code, summary(&ended)), (Some(3), [3, 2, 0, 0, 1]), "{}", ended.err);
     let failed = read(&files.path("b.ndjson.failed.ndjson"));
     assert!(
-        failed.starts_with("{\"import_error\":\"line 2, column 113: expected JSON: expected value\",\"line\":2,"),
+        failed.starts_with("{\"import_error\":\"line 2, column 113: expected a value, found \\\"NaN\\\"\",\"line\":2,"),
         "{failed}"
     );
 }
@@ -80,6 +102,10 @@ async fn a_bad_element_fails_alone() {
         ("a bare less-than sign", "<data><external_id>a < b</external_id></data>"),
         ("a quote that lacks", "<data><external_id a=\"b>B</external_id></data>"),
         ("an unknown reference", "<data><external_id>a&nbsp;b</external_id></data>"),
+        ("a start tag that lacks", "<external_id>B</external_id><region>a</region><lines/></data>"),
+        ("an end tag too early", "<data><external_id>B</external_id></data><region>a</region></data>"),
+        ("an element of another name", "<order><external_id>B</external_id></order>"),
+        ("text between", "text"),
         ("a comment without an end", "<data><external_id>B</external_id><!-- a</data>"),
         ("no UTF-8", "<data><external_id>\u{1}</external_id></data>"),
     ] {
@@ -89,9 +115,16 @@ async fn a_bad_element_fails_alone() {
         assert_eq!((ended.code, summary(&ended)[0], summary(&ended)[4]), (Some(3), 3, 1), "{what}: {}", ended.err);
         let failed = read(&files.path("a.xml.failed.xml"));
         assert!(failed.starts_with("<xml>\n<data><import_error>line 4, column "), "{what}: {failed}");
-        assert!(failed.contains("</import_error><text>&lt;d"), "{what}: {failed}");
+        let first = if bad.starts_with('<') { "&lt;" } else { "t" };
+        assert!(failed.contains(&format!("</import_error><text>{first}")), "{what}: {failed}");
     }
     assert_eq!(stored(&db).await, "A=1 C=1");
+    // An end tag that follows a whole order does it no harm.
+    let text = format!("<xml>{}</data>{}</xml>", element("D"), element("E"));
+    let ended = import(&db, "", &files.write("c.xml", text));
+    assert_eq!((ended.code, summary(&ended)[0], summary(&ended)[4]), (Some(3), 3, 1), "{}", ended.err);
+    assert!(read(&files.path("c.xml.failed.xml")).contains("<text>&lt;/data&gt;</text>"));
+    assert_eq!(stored(&db).await, "A=1 C=1 D=1 E=1");
     let ended = import(&db, "", &files.write("b.xml", kept("bare_ampersand.xml")));
     assert_eq!((ended.code, summary(&ended)), (Some(3), [3, 2, 0, 0, 1]), "{}", ended.err);
     // What was kept as text can be read.
@@ -107,7 +140,6 @@ async fn what_is_good_before_a_file_breaks_off_goes_in() {
         ("a.json", format!("{{\"data\":[\n{},\n{}", whole[0], whole[1]), "A=1 B=1"),
         ("b.json", format!("[{},{}", whole[0], &whole[1][..40]), "A=1"),
         ("a.xml", format!("<xml>{}{}", element("A"), element("B")), "A=1 B=1"),
-        ("b.xml", format!("<xml>{}text{}</xml>", element("A"), element("B")), "A=1"),
         ("c.xml", format!("<xml>{}{}", element("A"), &element("B")[..40]), "A=1"),
     ] {
         let ended = import(&db, "", &files.write(name, text));

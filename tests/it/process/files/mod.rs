@@ -139,6 +139,16 @@ async fn what_a_file_says_of_events_holds_for_all_its_batches() {
     let loud = json!({"data": [order("C")]}).to_string();
     assert_eq!(summary(&import(&db, "--skip-triggers", &files.write("b.json", &loud)))[1], 1);
     assert_eq!(db.text("select count(*) from outbox").await, "0");
+    // Behind the items it holds if they are sent together; else nothing more is sent.
+    let behind = json!({"data": [order("H"), order("I")], "skip_triggers": true}).to_string();
+    let xml = "<xml><data><external_id>J</external_id></data><skip_triggers>1</skip_triggers></xml>";
+    for (name, text, read) in [("e.json", behind.as_str(), 2), ("e.xml", xml, 1)] {
+        assert_eq!(summary(&import(&db, "", &files.write(name, text)))[0], read, "{name}");
+        assert_eq!(db.text("select count(*) from outbox").await, "0", "{name}");
+    }
+    let ended = import(&db, "--batch 1 --dry-run", &files.path("e.json"));
+    assert!(ended.err.contains("stopped behind 1 orders: expected skip_triggers before the items"), "{}", ended.err);
+    assert_eq!((ended.code, summary(&ended)[0]), (Some(1), 1));
     let deep = format!("{{\"external_id\":{}1{}}}", "[".repeat(70), "]".repeat(70));
     let ended = import(&db, "", &files.write("c.ndjson", format!("{}\n{deep}\n{}\n", order("D"), order("E"))));
     assert_eq!((ended.code, summary(&ended)), (Some(3), [3, 2, 0, 0, 1]), "one order too deep: {}", ended.err);
