@@ -366,7 +366,11 @@ fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
     if serde_json::from_str::<IgnoredAny>(text).is_err()
         && let Err(malformed) = check_json(text)
     {
-        let fault = format!("{}: {}", place.behind(&text.as_bytes()[..malformed.at]), malformed.what);
+        let fault = format!(
+            "{}: {}",
+            place.behind(&text.as_bytes()[..malformed.at]),
+            malformed.what.replace("the document", "the item")
+        );
         return Record::bad(place.line, bytes, fault);
     }
     // Line ends stand only between tokens.
