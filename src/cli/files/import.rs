@@ -259,7 +259,7 @@ impl<'i> FileImport<'i> {
         }
         if self.reasons.unread > 0 {
             let unread = self.reasons.unread;
-            eprintln!("{path}: {unread} of them could not be read; correct them in {path} itself, and import it again");
+            eprintln!("{path}: {unread} could not be read; correct {path} itself at these lines, and import it again");
         }
         let Warnings { count, first } = &self.warnings;
         if *count > 0 {

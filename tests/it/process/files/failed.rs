@@ -129,7 +129,7 @@ async fn what_could_not_be_read_is_corrected_where_it_came_from() {
         let ended = import(&db, "", &files.write(name, text));
         assert_eq!(summary(&ended), [3, 0, 0, 0, 3], "{name}: {}", ended.err);
         let path = files.path(name);
-        let said = format!("1 of them could not be read; correct them in {} itself", path.display());
+        let said = format!("1 could not be read; correct {} itself at these lines", path.display());
         assert!(ended.err.contains("\n  line 1") && ended.err.contains(&said), "{name}: {}", ended.err);
         let extension = if name.ends_with("xml") { "failed.xml" } else { "failed.ndjson" };
         let failed = format!("{name}.{extension}");
