@@ -69,9 +69,7 @@ impl Map {
             let at = format!("constants.{name:?}");
             let field = field(&name, &at)?;
             place(&field, at.clone())?;
-            if value.contains(NUMBER) && !field.of_line {
-                bail!("{at}: expected {NUMBER} in a field of a line only");
-            }
+            check_placeholders(&field, &value, &at)?;
             constants.push((field, value));
         }
         let mut words = BTreeMap::new();
@@ -114,6 +112,24 @@ impl Map {
         }
         Ok(())
     }
+}
+
+/// Refuses what looks like a placeholder and is none: it would be stored as it stands.
+fn check_placeholders(field: &Field, value: &str, place: &str) -> anyhow::Result<()> {
+    let only = if field.of_line { "" } else { " in a field of a line only" };
+    let is_fault = |found: &&str| !(*found == NUMBER && field.of_line);
+    match placeholders(value).filter(|found| *found == NUMBER || !field.is_json()).find(is_fault) {
+        Some(found) => bail!("{place}: expected {NUMBER}{only}, found {found}"),
+        None => Ok(()),
+    }
+}
+
+/// What stands in braces, with them.
+fn placeholders(value: &str) -> impl Iterator<Item = &str> {
+    value
+        .split_inclusive('}')
+        .filter(|part| part.ends_with('}'))
+        .filter_map(|part| part.rfind('{').map(|at| &part[at..]))
 }
 
 fn field(name: &str, place: &str) -> anyhow::Result<Field> {

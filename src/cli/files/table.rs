@@ -77,6 +77,11 @@ impl Field {
     pub(super) fn is_id(&self) -> bool {
         !self.of_line && self.name == "external_id"
     }
+
+    /// True for what may be written as JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.name == TAGS || self.name == CUSTOM_FIELDS && self.key.is_none()
+    }
 }
 
 impl fmt::Display for Field {

@@ -83,7 +83,26 @@ async fn a_map_says_what_is_wrong_with_it() {
     }
     for (more, expected) in [
         ("[constants]\nexternal_id = \"1\"", "constants.\"external_id\": expected each field once"),
-        ("[constants]\nstatus = \"{number}\"", "constants.\"status\": expected {number} in a field of a line only"),
+        (
+            "[constants]\nstatus = \"{number}\"",
+            "constants.\"status\": expected {number} in a field of a line only, found {number}",
+        ),
+        (
+            "[constants]\n\"line.external_id\" = \"L{number}-{nr}\"",
+            "map.toml: constants.\"line.external_id\": expected {number}, found {nr}",
+        ),
+        (
+            "[constants]\n\"line.external_id\" = \"{ number }\"",
+            "constants.\"line.external_id\": expected {number}, found { number }",
+        ),
+        (
+            "[constants]\ncustom_fields = '{\"a\":\"{number}\"}'",
+            "constants.\"custom_fields\": expected {number} in a field of a line only, found {number}",
+        ),
+        (
+            "[constants]\nendpoint = \"{line}\"",
+            "constants.\"endpoint\": expected {number} in a field of a line only, found {line}",
+        ),
         ("[words.stat]\na = \"b\"", "words.\"stat\": expected a field like status"),
         ("[words.status]\na = \"b\"", "words.\"status\": expected a field that a column goes to"),
     ] {
@@ -92,7 +111,7 @@ async fn a_map_says_what_is_wrong_with_it() {
         assert!(ended.code == Some(1) && ended.err.contains(expected), "{more}: {}", ended.err);
     }
     let map = "[columns]\nNo = \"external_id\"\nMail = \"email\"\nState = \"status\"\nItem = [\"line.product\", \"line.external_id\"]\n\
-        [constants]\nendpoint = \"website\"\ncurrency = \"USD\"\ntotal_price = \"0\"\n[words.status]\ndone = \"delivered\"\n";
+        [constants]\nendpoint = \"website\"\ncurrency = \"USD\"\ntotal_price = \"0\"\ncustom_fields = \"{}\"\n[words.status]\ndone = \"delivered\"\n";
     let ended = import(&db, &format!("--map {}", files.write("map.toml", map).display()), &csv);
     assert_eq!((ended.code, stored(&db).await.as_str()), (Some(0), "A=p"), "{}", ended.err);
     let json = import(&db, &format!("--map {}", files.path("map.toml").display()), &files.write("b.json", "[]"));
