@@ -36,6 +36,7 @@ pub(super) struct Map {
     crc32: u32,
     columns: BTreeMap<String, Vec<Field>>,
     pub(super) constants: Vec<(Field, String)>,
+    /// What each word means, by how it is compared.
     words: BTreeMap<Field, BTreeMap<String, String>>,
 }
 
@@ -79,7 +80,7 @@ impl Map {
             if field.is_id() || !columns.values().flatten().any(|mapped| *mapped == field) {
                 bail!("{at}: expected a field that a column goes to, and not external_id");
             }
-            words.insert(field, meanings);
+            words.insert(field, folded(meanings, &at)?);
         }
         let crc32 = crc32fast::hash(text.as_bytes());
         Ok(Map { path: path.to_owned(), crc32, columns, constants, words })
@@ -97,7 +98,7 @@ impl Map {
 
     /// What a word of a field means.
     pub(super) fn meaning<'w>(&'w self, field: &Field, word: &'w str) -> &'w str {
-        self.words.get(field).and_then(|words| words.get(word)).map_or(word, String::as_str)
+        self.words.get(field).and_then(|words| words.get(&fold(word))).map_or(word, String::as_str)
     }
 
     /// Refuses a file that lacks a column.
@@ -112,6 +113,21 @@ impl Map {
         }
         Ok(())
     }
+}
+
+/// A word as it is compared: people write it in any case.
+fn fold(word: &str) -> String {
+    word.trim().to_lowercase()
+}
+
+fn folded(meanings: BTreeMap<String, String>, place: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut words: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for (word, meaning) in meanings {
+        if let Some((other, _)) = words.insert(fold(&word), (word.clone(), meaning)) {
+            bail!("{place}: expected each word once, in whatever case, found {other:?} and {word:?}");
+        }
+    }
+    Ok(words.into_iter().map(|(folded, (_, meaning))| (folded, meaning)).collect())
 }
 
 /// Refuses what looks like a placeholder and is none: it would be stored as it stands.

@@ -60,7 +60,7 @@ async fn an_export_of_magento_goes_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_map_says_what_is_wrong_with_it() {
     let (db, files) = (shop().await, Files::new());
-    let csv = files.write("a.csv", "No,Mail,State,Item\nA,a@example.com, done ,p\n");
+    let csv = files.write("a.csv", "No,Mail,State,Item\nA,a@example.com, ВЫДАН ,p\n");
     let columns = "[columns]\nNo = \"external_id\"\n";
     for (map, expected) in [
         ("columns = 1", "map.toml: TOML parse error"),
@@ -105,15 +105,20 @@ async fn a_map_says_what_is_wrong_with_it() {
         ),
         ("[words.stat]\na = \"b\"", "words.\"stat\": expected a field like status"),
         ("[words.status]\na = \"b\"", "words.\"status\": expected a field that a column goes to"),
+        (
+            "State = \"status\"\n[words.status]\n\"Выдан\" = \"a\"\n\"выдан \" = \"b\"",
+            "words.\"status\": expected each word once, in whatever case, found \"Выдан\" and \"выдан \"",
+        ),
     ] {
         let file = files.write("map.toml", format!("{columns}{more}"));
         let ended = import(&db, &format!("--map {}", file.display()), &csv);
         assert!(ended.code == Some(1) && ended.err.contains(expected), "{more}: {}", ended.err);
     }
     let map = "[columns]\nNo = \"external_id\"\nMail = \"email\"\nState = \"status\"\nItem = [\"line.product\", \"line.external_id\"]\n\
-        [constants]\nendpoint = \"website\"\ncurrency = \"USD\"\ntotal_price = \"0\"\ncustom_fields = \"{}\"\n[words.status]\ndone = \"delivered\"\n";
+        [constants]\nendpoint = \"website\"\ncurrency = \"USD\"\ntotal_price = \"0\"\ncustom_fields = \"{}\"\n[words.status]\n\" Выдан\" = \"delivered\"\n";
     let ended = import(&db, &format!("--map {}", files.write("map.toml", map).display()), &csv);
     assert_eq!((ended.code, stored(&db).await.as_str()), (Some(0), "A=p"), "{}", ended.err);
+    assert_eq!(db.text("select status from orders").await, "delivered");
     let json = import(&db, &format!("--map {}", files.path("map.toml").display()), &files.write("b.json", "[]"));
     assert!(json.err.contains("b.json: expected CSV, to which --map belongs"), "{}", json.err);
 }
