@@ -15,6 +15,8 @@ pub(super) const NUMBER: &str = "{number}";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MapFile {
+    #[serde(default)]
+    decimal_comma: bool,
     columns: BTreeMap<String, Names>,
     #[serde(default)]
     constants: BTreeMap<String, String>,
@@ -34,6 +36,8 @@ enum Names {
 pub(super) struct Map {
     path: PathBuf,
     crc32: u32,
+    /// Numbers have a comma for their point.
+    pub(super) decimal_comma: bool,
     columns: BTreeMap<String, Vec<Field>>,
     pub(super) constants: Vec<(Field, String)>,
     /// What each word means, by how it is compared.
@@ -83,7 +87,7 @@ impl Map {
             words.insert(field, folded(meanings, &at)?);
         }
         let crc32 = crc32fast::hash(text.as_bytes());
-        Ok(Map { path: path.to_owned(), crc32, columns, constants, words })
+        Ok(Map { path: path.to_owned(), crc32, decimal_comma: file.decimal_comma, columns, constants, words })
     }
 
     /// By what it is known.

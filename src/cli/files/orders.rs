@@ -242,7 +242,7 @@ impl Orders<'_, '_> {
 
     fn pass_on(&mut self, run: &Run) -> ControlFlow<()> {
         let Run { id, rows, is_too_large, .. } = run;
-        let mut record = order(rows, self.head, self.layout.map.as_ref(), self.bounds);
+        let mut record = order(rows, self.head, self.layout, self.bounds);
         let doubt = run.doubt.or_else(|| self.survey.doubts.get(&hash(id)).copied());
         if let Some(first) = rows.first().filter(|_| *is_too_large) {
             record = Record::too_large(first.place, &first.text, self.bounds);

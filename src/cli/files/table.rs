@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use anyhow::{Context as _, bail};
 use serde_json::{Map as JsonMap, Value as Json};
 
+use super::cell::Kind;
 use super::map::Map;
 use super::read::Bounds;
 use super::rows::{Row, Rows};
@@ -78,6 +79,21 @@ impl Field {
         !self.of_line && self.name == "external_id"
     }
 
+    /// What its cells are. Of a custom field only the account knows it.
+    pub(super) fn kind(&self) -> Kind {
+        match self.name {
+            "external_id" | "profile_id" | "phone" | "subscription_id" | "field_value" | "product" | "sku" => Kind::Id,
+            "total_price"
+            | "delivery_cost"
+            | "base_price_per_item"
+            | "min_price_per_item"
+            | "final_price_per_item"
+            | "count" => Kind::Number,
+            "create_time" | "update_time" => Kind::Time,
+            _ => Kind::Other,
+        }
+    }
+
     /// True for what may be written as JSON.
     pub(super) fn is_json(&self) -> bool {
         self.name == TAGS || self.name == CUSTOM_FIELDS && self.key.is_none()
@@ -98,6 +114,8 @@ pub(super) struct Layout {
     pub(super) delimiter: Option<u8>,
     /// Columns that are left out.
     pub(super) ignored: Vec<String>,
+    /// Numbers have a comma for their point.
+    pub(super) decimal_comma: bool,
     pub(super) map: Option<Map>,
 }
 
