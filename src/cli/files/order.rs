@@ -13,6 +13,9 @@ use super::table::{CUSTOM_FIELDS, Column, Field, Head, Layout, TAGS, plain};
 /// What its fields hold, and the line where that stands.
 type Cells<'h> = BTreeMap<&'h Field, (String, u64)>;
 
+/// What helps where a spreadsheet left out cells, which nobody can tell from a row that was cut.
+const CUT: &str = "; where Excel left out empty cells at the end of a row, put a column last that is never empty";
+
 /// Puts an order together; one that cannot be is kept as it stands.
 pub(super) fn order(rows: &[Row], head: &Head, layout: &Layout, bounds: Bounds) -> Record {
     let line = rows.first().map_or(0, |row| row.place.line);
@@ -51,7 +54,8 @@ impl<'h> Order<'h> {
         let (number, columns) = (row.place.line, &self.head.columns);
         let cells: Vec<_> = row.cells(self.head.delimiter).collect();
         if !self.head.fits(&cells) {
-            return Err(format!("line {number}: expected {} cells, found {}", columns.len(), cells.len()));
+            let cut = if cells.len() < columns.len() { CUT } else { "" };
+            return Err(format!("line {number}: expected {} cells, found {}{cut}", columns.len(), cells.len()));
         }
         let mut line = Cells::new();
         for (at, (column, cell)) in columns.iter().zip(&cells).enumerate() {

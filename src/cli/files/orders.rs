@@ -100,7 +100,7 @@ fn open(
 ) -> anyhow::Result<Table<impl Read + use<>>> {
     let text = source.text(count)?;
     let bounds = Bounds { max_bytes, charset: text.charset };
-    let mut rows = Rows { scanner: Scanner::new(text.reader), delimiter: b',', max_bytes };
+    let mut rows = Rows::new(Scanner::new(text.reader), max_bytes);
     let head = Head::read(&mut rows, layout, bounds)?;
     Ok(Table { rows, head, bounds, is_packed: text.is_packed })
 }

@@ -158,7 +158,21 @@ impl Head {
             rows.line_end()?;
         }
         let row = rows.next()?.context("a row was put back")?;
-        Self::of(&row, rows.delimiter, layout, bounds).with_context(|| format!("line {}", row.place.line))
+        let head = Self::of(&row, rows.delimiter, layout, bounds);
+        let mut head = head.with_context(|| format!("line {}", row.place.line))?;
+        if let Some(first) = rows.peek()? {
+            head.widen(first);
+        }
+        Ok(head)
+    }
+
+    /// Some shops end each row but this one with a separator. The cells behind it have columns without names, if the first row
+    /// has them: where only a later one is too long, its cells may be shifted.
+    fn widen(&mut self, first: &Row) {
+        let extra: Vec<_> = first.cells(self.delimiter).skip(self.columns.len()).collect();
+        if first.fault.is_none() && extra.iter().all(|cell| cell.trim_ascii().is_empty()) {
+            self.columns.extend(extra.iter().map(|_| Column { name: String::new(), fields: Vec::new() }));
+        }
     }
 
     fn of(row: &Row, delimiter: u8, layout: &Layout, bounds: Bounds) -> anyhow::Result<Self> {

@@ -141,7 +141,8 @@ async fn explain_shows_what_would_be_sent_and_sends_nothing() {
         "  Note        left out",
         "  \"{number}\"  line.external_id",
         "line 2: {\"external_id\":\"A\",\"lines\":[{\"external_id\":\"1\",\"product\":\"p\"},{\"external_id\":\"2\",\"product\":\"q\"}],\"status\":\"delivered\"}",
-        "not sent: line 4: expected 4 cells, found 2",
+        "not sent: line 4: expected 4 cells, found 2; where Excel left out empty cells at the end of a row, \
+            put a column last that is never empty",
         "line 5: {\"external_id\":\"C\",\"lines\":[{\"external_id\":\"1\",\"product\":\"p\"}],\"status\":\"new\"}",
     ];
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), expected.join("\n").as_str()), "{}", ended.err);
