@@ -6,6 +6,7 @@ mod explain;
 mod export;
 mod import;
 mod json;
+mod known;
 mod map;
 mod markup;
 mod order;

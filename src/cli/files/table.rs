@@ -14,7 +14,7 @@ use super::rows::{Row, Rows};
 use super::scan::End;
 
 /// The fields of an order. `tags` and `custom_fields` hold JSON.
-const ORDER: [&str; 19] = [
+pub(super) const ORDER: [&str; 19] = [
     "external_id",
     "matching",
     "email",
@@ -36,7 +36,7 @@ const ORDER: [&str; 19] = [
     CUSTOM_FIELDS,
 ];
 /// The fields of a line, behind `line.`. `custom_fields` holds JSON.
-const LINE: [&str; 9] = [
+pub(super) const LINE: [&str; 9] = [
     "external_id",
     "product",
     "sku",

@@ -148,9 +148,40 @@ async fn explain_shows_what_would_be_sent_and_sends_nothing() {
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), expected.join("\n").as_str()), "{}", ended.err);
     let json = files.write("b.json", "{\"custom_fields\":[],\"data\":[{\"a\":1}]}");
     let ended = ordergate(&db, "import --explain").arg(&json).run();
-    let expected = format!("{}: JSON, not packed, UTF-8\ncustom_fields: []\nline 1: {{\"a\":1}}", json.display());
+    let expected =
+        format!("{}: JSON, not packed, UTF-8\ncustom_fields: []\nline 1: {{\"a\":1}}\nnot read: a", json.display());
     assert_eq!((ended.code, ended.out), (Some(0), expected), "{}", ended.err);
     assert_eq!(stored(&db).await, "");
     let left: Vec<_> = std::fs::read_dir(files.0.path()).expect("a directory").collect();
     assert_eq!(left.len(), 3, "nothing is written: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_names_the_fields_that_are_not_read() {
+    let (db, files) = (shop().await, Files::new());
+    let order = r#"{"external_id":"A","delivery_costs":"4.90","tag":{"x":1},"custom_fields":{"size":1},"profile":{"id":1},
+        "lines":[{"external_id":"1"},{"quantity":5,"custom_fields":{"q":{"r":1}}}]}"#;
+    let xml = "<xml xmlns:x=\"u\"><data><external_id>A</external_id><delivery_costs/><tag><x>1</x></tag><x:other/>\
+        <custom_fields><size>1</size></custom_fields><profile><id>1</id></profile>\
+        <lines><external_id>1</external_id></lines><lines><quantity>5</quantity></lines></data></xml>";
+    let product = r#"{"data":[{"external_id":"A","name":"a","weight":1,"regional_data":[{"external_id":"r","tax":1}],
+        "sku":{"0":{"external_id":"S","barcode":[1],"colour":"red"}}}]}"#;
+    let of_order = "\nnot read: delivery_costs, lines.quantity, profile.id, tag";
+    for (name, text, options, expected) in [
+        ("a.json", order, "", of_order),
+        ("a.ndjson", &order.replace('\n', " "), "", of_order),
+        ("a.xml", xml, "", of_order),
+        ("b.json", product, "--what products", "\nnot read: regional_data.tax, sku.colour, weight"),
+    ] {
+        let ended = ordergate(&db, &format!("import --explain {options}")).arg(files.write(name, text)).run();
+        assert!(ended.code == Some(0) && ended.out.ends_with(expected), "{name}: {}{}", ended.out, ended.err);
+    }
+    // What lists show beside is no field of the import; all that is in CSV is read.
+    super::import(&db, "", Path::new(super::BASKETS));
+    super::export(&db, "orders", &files.path("c.json"));
+    let ended = ordergate(&db, "import --explain").arg(files.path("c.json")).run();
+    let unread: Vec<&str> = ended.out.lines().filter(|line| line.starts_with("not read: ")).collect();
+    assert_eq!(unread, ["not read: id, lines.currency"; 3], "{}", ended.out);
+    let ended = ordergate(&db, "import --explain").arg(super::BASKETS).run();
+    assert!(!ended.out.contains("not read"), "{}", ended.out);
 }
