@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use super::read::{self, Piece, Record, Start};
 use super::source::Source;
 use super::table::Layout;
-use super::{FileFormat, ImportArguments};
+use super::{FileFormat, ImportArguments, What, known};
 use crate::cli::output::print;
 
 /// So many orders are shown.
@@ -35,7 +35,7 @@ fn one(arguments: &ImportArguments, layout: &Layout, path: &Path, max_bytes: usi
             Piece::Record(record) => {
                 count += 1;
                 is_good &= record.fault.is_none();
-                shown(&record)
+                shown(arguments.what, source.format, &record)
             }
         };
         printed = print(&text);
@@ -70,9 +70,11 @@ fn head(path: &Path, format: FileFormat, start: &Start, layout: &Layout) -> Stri
     std::iter::once(file).chain(rows).collect::<Vec<_>>().join("\n")
 }
 
-fn shown(record: &Record) -> String {
-    match &record.fault {
-        None => format!("line {}: {}", record.line, record.text),
-        Some(fault) => format!("not sent: {fault}"),
+fn shown(what: What, format: FileFormat, record: &Record) -> String {
+    if let Some(fault) = &record.fault {
+        return format!("not sent: {fault}");
     }
+    let shown = format!("line {}: {}", record.line, record.text);
+    let unread: Vec<String> = known::unread(what, format, &record.text).into_iter().collect();
+    if unread.is_empty() { shown } else { format!("{shown}\nnot read: {}", unread.join(", ")) }
 }

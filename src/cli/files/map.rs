@@ -15,6 +15,8 @@ pub(super) const NUMBER: &str = "{number}";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MapFile {
+    #[serde(default)]
+    decimal_comma: bool,
     columns: BTreeMap<String, Names>,
     #[serde(default)]
     constants: BTreeMap<String, String>,
@@ -34,8 +36,11 @@ enum Names {
 pub(super) struct Map {
     path: PathBuf,
     crc32: u32,
+    /// Numbers have a comma for their point.
+    pub(super) decimal_comma: bool,
     columns: BTreeMap<String, Vec<Field>>,
     pub(super) constants: Vec<(Field, String)>,
+    /// What each word means, by how it is compared.
     words: BTreeMap<Field, BTreeMap<String, String>>,
 }
 
@@ -69,9 +74,7 @@ impl Map {
             let at = format!("constants.{name:?}");
             let field = field(&name, &at)?;
             place(&field, at.clone())?;
-            if value.contains(NUMBER) && !field.of_line {
-                bail!("{at}: expected {NUMBER} in a field of a line only");
-            }
+            check_placeholders(&field, &value, &at)?;
             constants.push((field, value));
         }
         let mut words = BTreeMap::new();
@@ -81,10 +84,10 @@ impl Map {
             if field.is_id() || !columns.values().flatten().any(|mapped| *mapped == field) {
                 bail!("{at}: expected a field that a column goes to, and not external_id");
             }
-            words.insert(field, meanings);
+            words.insert(field, folded(meanings, &at)?);
         }
         let crc32 = crc32fast::hash(text.as_bytes());
-        Ok(Map { path: path.to_owned(), crc32, columns, constants, words })
+        Ok(Map { path: path.to_owned(), crc32, decimal_comma: file.decimal_comma, columns, constants, words })
     }
 
     /// By what it is known.
@@ -99,7 +102,7 @@ impl Map {
 
     /// What a word of a field means.
     pub(super) fn meaning<'w>(&'w self, field: &Field, word: &'w str) -> &'w str {
-        self.words.get(field).and_then(|words| words.get(word)).map_or(word, String::as_str)
+        self.words.get(field).and_then(|words| words.get(&fold(word))).map_or(word, String::as_str)
     }
 
     /// Refuses a file that lacks a column.
@@ -114,6 +117,39 @@ impl Map {
         }
         Ok(())
     }
+}
+
+/// A word as it is compared: people write it in any case.
+fn fold(word: &str) -> String {
+    word.trim().to_lowercase()
+}
+
+fn folded(meanings: BTreeMap<String, String>, place: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut words: BTreeMap<String, (String, String)> = BTreeMap::new();
+    for (word, meaning) in meanings {
+        if let Some((other, _)) = words.insert(fold(&word), (word.clone(), meaning)) {
+            bail!("{place}: expected each word once, in whatever case, found {other:?} and {word:?}");
+        }
+    }
+    Ok(words.into_iter().map(|(folded, (_, meaning))| (folded, meaning)).collect())
+}
+
+/// Refuses what looks like a placeholder and is none: it would be stored as it stands.
+fn check_placeholders(field: &Field, value: &str, place: &str) -> anyhow::Result<()> {
+    let only = if field.of_line { "" } else { " in a field of a line only" };
+    let is_fault = |found: &&str| !(*found == NUMBER && field.of_line);
+    match placeholders(value).filter(|found| *found == NUMBER || !field.is_json()).find(is_fault) {
+        Some(found) => bail!("{place}: expected {NUMBER}{only}, found {found}"),
+        None => Ok(()),
+    }
+}
+
+/// What stands in braces, with them.
+fn placeholders(value: &str) -> impl Iterator<Item = &str> {
+    value
+        .split_inclusive('}')
+        .filter(|part| part.ends_with('}'))
+        .filter_map(|part| part.rfind('{').map(|at| &part[at..]))
 }
 
 fn field(name: &str, place: &str) -> anyhow::Result<Field> {

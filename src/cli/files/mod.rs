@@ -1,10 +1,12 @@
 //! Files of orders, products or SKUs: read into batches and imported, or exported page by page.
 
+mod cell;
 mod charset;
 mod explain;
 mod export;
 mod import;
 mod json;
+mod known;
 mod map;
 mod markup;
 mod order;
@@ -152,6 +154,9 @@ pub(super) struct ImportArguments {
     /// CSV: what separates cells, or tab [default: a comma, a semicolon or a tab, as the first line has it]
     #[arg(long, value_name = "CHAR", value_parser = delimiter)]
     delimiter: Option<u8>,
+    /// CSV: read 12,50 and 1.234,50 in columns of amounts and counts as 12.50 and 1234.50
+    #[arg(long)]
+    decimal_comma: bool,
     /// Most orders in a request
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
@@ -176,15 +181,17 @@ impl ImportArguments {
     fn format(&self, path: &Path) -> anyhow::Result<FileFormat> {
         let format = self.format.map_or_else(|| FileFormat::of(path), Ok)?;
         format.check(self.what)?;
-        if format != FileFormat::Csv && self.map.is_some() {
-            bail!("{}: expected CSV, to which --map belongs", path.display());
+        let of_csv = [("--map", self.map.is_some()), ("--decimal-comma", self.decimal_comma)];
+        if let Some((option, _)) = of_csv.into_iter().find(|(_, said)| *said && format != FileFormat::Csv) {
+            bail!("{}: expected CSV, to which {option} belongs", path.display());
         }
         Ok(format)
     }
 
     fn layout(&self) -> anyhow::Result<Layout> {
         let map = self.map.as_deref().map(Map::read).transpose()?;
-        Ok(Layout { delimiter: self.delimiter, ignored: self.ignore_columns.clone(), map })
+        let decimal_comma = self.decimal_comma || map.as_ref().is_some_and(|map| map.decimal_comma);
+        Ok(Layout { delimiter: self.delimiter, ignored: self.ignore_columns.clone(), decimal_comma, map })
     }
 
     /// The options that say what a file's items are, each with a blank before it.
@@ -193,6 +200,7 @@ impl ImportArguments {
             self.format.map(|format| format!(" --format {}", format.name())),
             self.encoding.as_ref().map(|encoding| format!(" --encoding {encoding}")),
             self.delimiter.map(|delimiter| format!(" --delimiter {:?}", char::from(delimiter))),
+            self.decimal_comma.then(|| " --decimal-comma".to_owned()),
             (!self.ignore_columns.is_empty()).then(|| format!(" --ignore-columns {}", self.ignore_columns.join(","))),
             layout.map.as_ref().map(|map| format!(" --map {}", map.name())),
         ];

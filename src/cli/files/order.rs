@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map as JsonMap, Value as Json};
 
-use super::map::{Map, NUMBER};
+use super::cell;
+use super::map::NUMBER;
 use super::read::{Bounds, Record};
 use super::rows::Row;
-use super::table::{CUSTOM_FIELDS, Column, Field, Head, TAGS, plain};
+use super::table::{CUSTOM_FIELDS, Column, Field, Head, Layout, TAGS, plain};
 
 /// What its fields hold, and the line where that stands.
 type Cells<'h> = BTreeMap<&'h Field, (String, u64)>;
 
+/// What helps where a spreadsheet left out cells, which nobody can tell from a row that was cut.
+const CUT: &str = "; where Excel left out empty cells at the end of a row, put a column last that is never empty";
+
 /// Puts an order together; one that cannot be is kept as it stands.
-pub(super) fn order(rows: &[Row], head: &Head, map: Option<&Map>, bounds: Bounds) -> Record {
+pub(super) fn order(rows: &[Row], head: &Head, layout: &Layout, bounds: Bounds) -> Record {
     let line = rows.first().map_or(0, |row| row.place.line);
     let mut order =
-        Order { head, map, bounds, cells: Cells::new(), lines: Vec::new(), rows: Vec::new(), is_begun: false };
+        Order { head, layout, bounds, cells: Cells::new(), lines: Vec::new(), rows: Vec::new(), is_begun: false };
     match rows.iter().try_for_each(|row| order.add(row)).and_then(|()| order.json()) {
         Ok(json) => Record { line, rows: order.rows, text: json.to_string(), fault: None },
         Err(fault) => bad(rows, fault),
@@ -32,7 +36,7 @@ pub(super) fn bad(rows: &[Row], fault: String) -> Record {
 /// An order on its way.
 struct Order<'h> {
     head: &'h Head,
-    map: Option<&'h Map>,
+    layout: &'h Layout,
     bounds: Bounds,
     cells: Cells<'h>,
     lines: Vec<Json>,
@@ -50,7 +54,8 @@ impl<'h> Order<'h> {
         let (number, columns) = (row.place.line, &self.head.columns);
         let cells: Vec<_> = row.cells(self.head.delimiter).collect();
         if !self.head.fits(&cells) {
-            return Err(format!("line {number}: expected {} cells, found {}", columns.len(), cells.len()));
+            let cut = if cells.len() < columns.len() { CUT } else { "" };
+            return Err(format!("line {number}: expected {} cells, found {}{cut}", columns.len(), cells.len()));
         }
         let mut line = Cells::new();
         for (at, (column, cell)) in columns.iter().zip(&cells).enumerate() {
@@ -85,22 +90,24 @@ impl<'h> Order<'h> {
     }
 
     fn constants(&self) -> impl Iterator<Item = &'h (Field, String)> + use<'h> {
-        self.map.into_iter().flat_map(|map| &map.constants)
+        self.layout.map.iter().flat_map(|map| &map.constants)
     }
 
     /// Puts a cell where its column says.
     fn put(&mut self, column: &'h Column, text: &str, number: u64, line: &mut Cells<'h>) -> Result<(), String> {
         for field in &column.fields {
-            let text = self.map.map_or(text, |map| map.meaning(field, text));
+            let text = self.layout.map.as_ref().map_or(text, |map| map.meaning(field, text));
             if text.is_empty() {
                 continue;
             }
+            let text = cell::value(field.kind(), text, self.layout.decimal_comma)
+                .map_err(|wrong| format!("line {number}: {field}: {wrong}"))?;
             if field.of_line {
-                line.insert(field, (text.to_owned(), number));
+                line.insert(field, (text.into_owned(), number));
                 continue;
             }
-            let (first, above) = self.cells.entry(field).or_insert_with(|| (text.to_owned(), number));
-            if first != text {
+            let (first, above) = self.cells.entry(field).or_insert_with(|| (text.to_string(), number));
+            if *first != text {
                 let place = format!("line {number}: {field}");
                 return Err(format!("{place}: expected {first:.100?} as in line {above}, found {text:.100?}"));
             }

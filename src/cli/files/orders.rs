@@ -100,7 +100,7 @@ fn open(
 ) -> anyhow::Result<Table<impl Read + use<>>> {
     let text = source.text(count)?;
     let bounds = Bounds { max_bytes, charset: text.charset };
-    let mut rows = Rows { scanner: Scanner::new(text.reader), delimiter: b',', max_bytes };
+    let mut rows = Rows::new(Scanner::new(text.reader), max_bytes);
     let head = Head::read(&mut rows, layout, bounds)?;
     Ok(Table { rows, head, bounds, is_packed: text.is_packed })
 }
@@ -242,7 +242,7 @@ impl Orders<'_, '_> {
 
     fn pass_on(&mut self, run: &Run) -> ControlFlow<()> {
         let Run { id, rows, is_too_large, .. } = run;
-        let mut record = order(rows, self.head, self.layout.map.as_ref(), self.bounds);
+        let mut record = order(rows, self.head, self.layout, self.bounds);
         let doubt = run.doubt.or_else(|| self.survey.doubts.get(&hash(id)).copied());
         if let Some(first) = rows.first().filter(|_| *is_too_large) {
             record = Record::too_large(first.place, &first.text, self.bounds);

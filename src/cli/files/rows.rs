@@ -87,11 +87,32 @@ pub(super) struct Rows<R> {
     pub(super) delimiter: u8,
     /// No row is larger.
     pub(super) max_bytes: usize,
+    /// A row that was read before its time.
+    ahead: Option<Row>,
 }
 
 impl<R: Read> Rows<R> {
+    pub(super) fn new(scanner: Scanner<R>, max_bytes: usize) -> Self {
+        Rows { scanner, delimiter: b',', max_bytes, ahead: None }
+    }
+
+    /// The next row with anything in it, which stays the next one.
+    pub(super) fn peek(&mut self) -> io::Result<Option<&Row>> {
+        let delimiter = self.delimiter;
+        self.ahead = loop {
+            match self.next()? {
+                Some(row) if row.is_empty(delimiter) => {}
+                row => break row,
+            }
+        };
+        Ok(self.ahead.as_ref())
+    }
+
     /// The next row; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Row>> {
+        if let Some(row) = self.ahead.take() {
+            return Ok(Some(row));
+        }
         if self.scanner.peek()?.is_none() {
             return Ok(None);
         }

@@ -7,13 +7,14 @@ use std::io::{Read, Write};
 use anyhow::{Context as _, bail};
 use serde_json::{Map as JsonMap, Value as Json};
 
+use super::cell::Kind;
 use super::map::Map;
 use super::read::Bounds;
 use super::rows::{Row, Rows};
 use super::scan::End;
 
 /// The fields of an order. `tags` and `custom_fields` hold JSON.
-const ORDER: [&str; 19] = [
+pub(super) const ORDER: [&str; 19] = [
     "external_id",
     "matching",
     "email",
@@ -35,7 +36,7 @@ const ORDER: [&str; 19] = [
     CUSTOM_FIELDS,
 ];
 /// The fields of a line, behind `line.`. `custom_fields` holds JSON.
-const LINE: [&str; 9] = [
+pub(super) const LINE: [&str; 9] = [
     "external_id",
     "product",
     "sku",
@@ -77,6 +78,26 @@ impl Field {
     pub(super) fn is_id(&self) -> bool {
         !self.of_line && self.name == "external_id"
     }
+
+    /// What its cells are. Of a custom field only the account knows it.
+    pub(super) fn kind(&self) -> Kind {
+        match self.name {
+            "external_id" | "profile_id" | "phone" | "subscription_id" | "field_value" | "product" | "sku" => Kind::Id,
+            "total_price"
+            | "delivery_cost"
+            | "base_price_per_item"
+            | "min_price_per_item"
+            | "final_price_per_item"
+            | "count" => Kind::Number,
+            "create_time" | "update_time" => Kind::Time,
+            _ => Kind::Other,
+        }
+    }
+
+    /// True for what may be written as JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.name == TAGS || self.name == CUSTOM_FIELDS && self.key.is_none()
+    }
 }
 
 impl fmt::Display for Field {
@@ -93,6 +114,8 @@ pub(super) struct Layout {
     pub(super) delimiter: Option<u8>,
     /// Columns that are left out.
     pub(super) ignored: Vec<String>,
+    /// Numbers have a comma for their point.
+    pub(super) decimal_comma: bool,
     pub(super) map: Option<Map>,
 }
 
@@ -135,7 +158,21 @@ impl Head {
             rows.line_end()?;
         }
         let row = rows.next()?.context("a row was put back")?;
-        Self::of(&row, rows.delimiter, layout, bounds).with_context(|| format!("line {}", row.place.line))
+        let head = Self::of(&row, rows.delimiter, layout, bounds);
+        let mut head = head.with_context(|| format!("line {}", row.place.line))?;
+        if let Some(first) = rows.peek()? {
+            head.widen(first);
+        }
+        Ok(head)
+    }
+
+    /// Some shops end each row but this one with a separator. The cells behind it have columns without names, if the first row
+    /// has them: where only a later one is too long, its cells may be shifted.
+    fn widen(&mut self, first: &Row) {
+        let extra: Vec<_> = first.cells(self.delimiter).skip(self.columns.len()).collect();
+        if first.fault.is_none() && extra.iter().all(|cell| cell.trim_ascii().is_empty()) {
+            self.columns.extend(extra.iter().map(|_| Column { name: String::new(), fields: Vec::new() }));
+        }
     }
 
     fn of(row: &Row, delimiter: u8, layout: &Layout, bounds: Bounds) -> anyhow::Result<Self> {

@@ -96,8 +96,19 @@ async fn a_bad_row_fails_its_order_alone() {
     let (db, files) = (shop().await, Files::new());
     let (a, c) = (row("A", "1"), row("C", "1"));
     for (what, bad, reason, expected) in [
-        ("cells lack", "B,a@example.com,website\n".to_owned(), "line 3: expected 9 cells, found 3", "A=1 C=1"),
+        (
+            "cells lack",
+            "B,a@example.com,website\n".to_owned(),
+            "line 3: expected 9 cells, found 3; where Excel left out empty cells at the end of a row, put a column last",
+            "A=1 C=1",
+        ),
         ("cells too many", row("B", "1,x"), "line 3: expected 9 cells, found 10", "A=1 C=1"),
+        (
+            "cells that may be shifted",
+            row("B", "1").replace(",p\n", ",p,\n"),
+            "line 3: expected 9 cells, found 10",
+            "A=1 C=1",
+        ),
         ("tags", row("B", "1").replace("USD,,", "USD,\"[one\","), "line 3: tags: expected JSON like [", "A=1 C=1"),
         (
             "rows that differ",
@@ -148,6 +159,13 @@ async fn a_bad_row_fails_its_order_alone() {
         }
         empty(&db).await;
     }
+    // A separator behind the last cell of each row, which the head lacks: a cell there is still one too many.
+    let ends = |text: &str| text.replace('\n', ",,\n");
+    let rows = ends(&(a.clone() + &row("A", "2"))) + &row("B", "1") + &row("D", "1,x,");
+    let ended = import(&db, "", &files.write("a.csv", format!("{HEAD},,,,,,,,,,\n{rows}{}", ends(&c))));
+    assert_eq!((ended.code, stored(&db).await.as_str()), (Some(3), "A=1+2 B=1 C=1"), "{}", ended.err);
+    assert!(read(&files.path("a.csv.failed.ndjson")).contains("line 6, column 11: expected a name above the cell"));
+    empty(&db).await;
     // A cell that does not fit the charset; the rows of its order are kept as they stand.
     let ended = import(&db, "", &files.write("b.csv", kept("windows_1251.csv")));
     assert_eq!((ended.code, stored(&db).await.as_str()), (Some(3), "fc19a=l1 fc19c=l1"), "{}", ended.err);

@@ -60,7 +60,7 @@ async fn an_export_of_magento_goes_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_map_says_what_is_wrong_with_it() {
     let (db, files) = (shop().await, Files::new());
-    let csv = files.write("a.csv", "No,Mail,State,Item\nA,a@example.com, done ,p\n");
+    let csv = files.write("a.csv", "No,Mail,State,Item\nA,a@example.com, ВЫДАН ,p\n");
     let columns = "[columns]\nNo = \"external_id\"\n";
     for (map, expected) in [
         ("columns = 1", "map.toml: TOML parse error"),
@@ -83,18 +83,42 @@ async fn a_map_says_what_is_wrong_with_it() {
     }
     for (more, expected) in [
         ("[constants]\nexternal_id = \"1\"", "constants.\"external_id\": expected each field once"),
-        ("[constants]\nstatus = \"{number}\"", "constants.\"status\": expected {number} in a field of a line only"),
+        (
+            "[constants]\nstatus = \"{number}\"",
+            "constants.\"status\": expected {number} in a field of a line only, found {number}",
+        ),
+        (
+            "[constants]\n\"line.external_id\" = \"L{number}-{nr}\"",
+            "map.toml: constants.\"line.external_id\": expected {number}, found {nr}",
+        ),
+        (
+            "[constants]\n\"line.external_id\" = \"{ number }\"",
+            "constants.\"line.external_id\": expected {number}, found { number }",
+        ),
+        (
+            "[constants]\ncustom_fields = '{\"a\":\"{number}\"}'",
+            "constants.\"custom_fields\": expected {number} in a field of a line only, found {number}",
+        ),
+        (
+            "[constants]\nendpoint = \"{line}\"",
+            "constants.\"endpoint\": expected {number} in a field of a line only, found {line}",
+        ),
         ("[words.stat]\na = \"b\"", "words.\"stat\": expected a field like status"),
         ("[words.status]\na = \"b\"", "words.\"status\": expected a field that a column goes to"),
+        (
+            "State = \"status\"\n[words.status]\n\"Выдан\" = \"a\"\n\"выдан \" = \"b\"",
+            "words.\"status\": expected each word once, in whatever case, found \"Выдан\" and \"выдан \"",
+        ),
     ] {
         let file = files.write("map.toml", format!("{columns}{more}"));
         let ended = import(&db, &format!("--map {}", file.display()), &csv);
         assert!(ended.code == Some(1) && ended.err.contains(expected), "{more}: {}", ended.err);
     }
     let map = "[columns]\nNo = \"external_id\"\nMail = \"email\"\nState = \"status\"\nItem = [\"line.product\", \"line.external_id\"]\n\
-        [constants]\nendpoint = \"website\"\ncurrency = \"USD\"\ntotal_price = \"0\"\n[words.status]\ndone = \"delivered\"\n";
+        [constants]\nendpoint = \"website\"\ncurrency = \"USD\"\ntotal_price = \"0\"\ncustom_fields = \"{}\"\n[words.status]\n\" Выдан\" = \"delivered\"\n";
     let ended = import(&db, &format!("--map {}", files.write("map.toml", map).display()), &csv);
     assert_eq!((ended.code, stored(&db).await.as_str()), (Some(0), "A=p"), "{}", ended.err);
+    assert_eq!(db.text("select status from orders").await, "delivered");
     let json = import(&db, &format!("--map {}", files.path("map.toml").display()), &files.write("b.json", "[]"));
     assert!(json.err.contains("b.json: expected CSV, to which --map belongs"), "{}", json.err);
 }
@@ -117,15 +141,47 @@ async fn explain_shows_what_would_be_sent_and_sends_nothing() {
         "  Note        left out",
         "  \"{number}\"  line.external_id",
         "line 2: {\"external_id\":\"A\",\"lines\":[{\"external_id\":\"1\",\"product\":\"p\"},{\"external_id\":\"2\",\"product\":\"q\"}],\"status\":\"delivered\"}",
-        "not sent: line 4: expected 4 cells, found 2",
+        "not sent: line 4: expected 4 cells, found 2; where Excel left out empty cells at the end of a row, \
+            put a column last that is never empty",
         "line 5: {\"external_id\":\"C\",\"lines\":[{\"external_id\":\"1\",\"product\":\"p\"}],\"status\":\"new\"}",
     ];
     assert_eq!((ended.code, ended.out.as_str()), (Some(3), expected.join("\n").as_str()), "{}", ended.err);
     let json = files.write("b.json", "{\"custom_fields\":[],\"data\":[{\"a\":1}]}");
     let ended = ordergate(&db, "import --explain").arg(&json).run();
-    let expected = format!("{}: JSON, not packed, UTF-8\ncustom_fields: []\nline 1: {{\"a\":1}}", json.display());
+    let expected =
+        format!("{}: JSON, not packed, UTF-8\ncustom_fields: []\nline 1: {{\"a\":1}}\nnot read: a", json.display());
     assert_eq!((ended.code, ended.out), (Some(0), expected), "{}", ended.err);
     assert_eq!(stored(&db).await, "");
     let left: Vec<_> = std::fs::read_dir(files.0.path()).expect("a directory").collect();
     assert_eq!(left.len(), 3, "nothing is written: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_names_the_fields_that_are_not_read() {
+    let (db, files) = (shop().await, Files::new());
+    let order = r#"{"external_id":"A","delivery_costs":"4.90","tag":{"x":1},"custom_fields":{"size":1},"profile":{"id":1},
+        "lines":[{"external_id":"1"},{"quantity":5,"custom_fields":{"q":{"r":1}}}]}"#;
+    let xml = "<xml xmlns:x=\"u\"><data><external_id>A</external_id><delivery_costs/><tag><x>1</x></tag><x:other/>\
+        <custom_fields><size>1</size></custom_fields><profile><id>1</id></profile>\
+        <lines><external_id>1</external_id></lines><lines><quantity>5</quantity></lines></data></xml>";
+    let product = r#"{"data":[{"external_id":"A","name":"a","weight":1,"regional_data":[{"external_id":"r","tax":1}],
+        "sku":{"0":{"external_id":"S","barcode":[1],"colour":"red"}}}]}"#;
+    let of_order = "\nnot read: delivery_costs, lines.quantity, profile.id, tag";
+    for (name, text, options, expected) in [
+        ("a.json", order, "", of_order),
+        ("a.ndjson", &order.replace('\n', " "), "", of_order),
+        ("a.xml", xml, "", of_order),
+        ("b.json", product, "--what products", "\nnot read: regional_data.tax, sku.colour, weight"),
+    ] {
+        let ended = ordergate(&db, &format!("import --explain {options}")).arg(files.write(name, text)).run();
+        assert!(ended.code == Some(0) && ended.out.ends_with(expected), "{name}: {}{}", ended.out, ended.err);
+    }
+    // What lists show beside is no field of the import; all that is in CSV is read.
+    super::import(&db, "", Path::new(super::BASKETS));
+    super::export(&db, "orders", &files.path("c.json"));
+    let ended = ordergate(&db, "import --explain").arg(files.path("c.json")).run();
+    let unread: Vec<&str> = ended.out.lines().filter(|line| line.starts_with("not read: ")).collect();
+    assert_eq!(unread, ["not read: id, lines.currency"; 3], "{}", ended.out);
+    let ended = ordergate(&db, "import --explain").arg(super::BASKETS).run();
+    assert!(!ended.out.contains("not read"), "{}", ended.out);
 }

@@ -1,5 +1,6 @@
 //! Files that are imported and exported by the command line.
 
+mod cells;
 mod csv;
 mod failed;
 mod items;
