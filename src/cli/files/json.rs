@@ -285,13 +285,15 @@ impl<R: Read> Document<'_, '_, R> {
         let is_last = behind.trim_ascii().is_empty();
         // One that is whole is not at fault for what follows.
         let is_whole = end == End::Found && record.fault.is_none() && is_end_or_next(behind);
-        if is_whole || goes_on && (record.fault.is_none() || !begins_line) {
+        // In a line of several a comma behind brackets that fit is one between items.
+        let is_between = !begins_line && !value.is_torn && behind.trim_ascii_start().starts_with(b",");
+        if is_whole || goes_on && (record.fault.is_none() || is_between) {
             return Ok((self.take)(Piece::Record(record)));
         }
         let is_line_end = ends_line(behind, value.is_torn);
         let next = |text: &[u8]| if begins_line { next_item(text, place, in_object) } else { next_in_line(text) };
         let mut cut = next(&text);
-        if goes_on && cut.is_none() && is_line_end {
+        if goes_on && cut.is_none() && is_line_end && begins_line {
             return Ok((self.take)(Piece::Record(record)));
         }
         let length = text.len();
@@ -305,7 +307,7 @@ impl<R: Read> Document<'_, '_, R> {
                 break;
             }
         }
-        let cut = cut.or_else(|| next_in_line(&text));
+        cut = cut.or_else(|| next_in_line(&text));
         if let Some(cut) = cut {
             record = self::record(&text[..cut], place, self.bounds);
             self.scanner.back(&text[cut..], place.behind(&text[..cut]));
@@ -346,6 +348,8 @@ fn is_end_or_next(behind: &[u8]) -> bool {
     match behind.trim_ascii_start().split_first() {
         Some((b']', _)) => true,
         Some((b'{', rest)) => rest.trim_ascii_start().starts_with(b"\""),
+        // Each item has one: this is another's, which lost its bracket.
+        Some((b',', rest)) => rest.trim_ascii_start().starts_with(ID),
         _ => false,
     }
 }
@@ -399,21 +403,25 @@ mod tests {
 
     #[test]
     fn no_byte_of_an_item_spoils_the_others() {
-        let item = br#"{"id":"B","lines":[{"n":1,"t":"x"},{"n":[]}],"s":"new"}"#;
+        let item = br#"{"external_id":"B","lines":[{"n":1,"t":"x"},{"n":[]}],"s":"new"}"#;
+        let others = ["A", "C", "D"].map(|id| format!("{{\"external_id\":\"{id}\",\"lines\":[]}}"));
+        let [a, c, d] = &others;
         let mut wrong = Vec::new();
         for at in 0..=item.len() {
             for byte in [None].into_iter().chain(b"\"'{}[],:\\x\xff".map(Some)) {
                 for replaced in 0..=1 {
                     let mut bad = item.to_vec();
                     bad.splice(at..(at + replaced).min(item.len()), byte);
-                    let text =
-                        [b"{\"data\":[\n{\"id\":\"A\"},\n", &*bad, b",\n{\"id\":\"C\"},\n{\"id\":\"D\"}\n]}"].concat();
-                    let found = good(&text);
-                    let others = ["{\"id\":\"A\"}", "{\"id\":\"C\"}", "{\"id\":\"D\"}"];
-                    let all =
-                        found.as_ref().is_ok_and(|found| others.iter().all(|other| found.iter().any(|f| f == other)));
-                    if !all {
-                        wrong.push(format!("{}: {found:?}", String::from_utf8_lossy(&bad)));
+                    // A brace in front may belong to the item before, in the same line.
+                    let is_in_doubt = at == 0 && byte == Some(b'}');
+                    for between in ["\n", ""].into_iter().take(if is_in_doubt { 1 } else { 2 }) {
+                        let start = format!("{{\"data\":[{between}{a},{between}");
+                        let end = format!(",{between}{c},{between}{d}{between}]}}");
+                        let found = good(&[start.as_bytes(), &bad, end.as_bytes()].concat());
+                        let all = |found: &Vec<String>| others.iter().all(|other| found.contains(other));
+                        if !found.as_ref().is_ok_and(all) {
+                            wrong.push(format!("{between:?} {}: {found:?}", String::from_utf8_lossy(&bad)));
+                        }
                     }
                 }
             }

@@ -71,7 +71,7 @@ pub(super) fn next_item(text: &[u8], place: Place, in_object: bool) -> Option<us
 /// object that has a list which only an order or a product has.
 pub(super) fn next_in_line(text: &[u8]) -> Option<usize> {
     let mut comma = None;
-    for (at, byte) in text.iter().enumerate().skip(1) {
+    for (at, byte) in text.iter().enumerate() {
         match byte {
             b',' => comma = Some(at),
             b'{' if comma.is_some() && is_item(&text[at..]) => return comma,
