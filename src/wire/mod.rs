@@ -20,6 +20,7 @@ pub mod orders_import;
 pub mod preorder;
 mod xml;
 mod xml_events;
+mod xml_tree;
 
 pub(crate) use json::check as check_json;
 pub(crate) use xml_events::fault as xml_fault;

@@ -169,6 +169,6 @@ pub enum Unreadable {
 pub fn read<'a>(format: Format, item: &Sent<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
     match format {
         Format::Json => super::json::node(item.text, max_values),
-        Format::Xml => super::xml::node(item, max_values),
+        Format::Xml => super::xml_tree::node(item, max_values),
     }
 }

@@ -1,10 +1,9 @@
-//! XML: the only file that knows it as a request's format.
+//! XML: with `xml_events` and `xml_tree` all that knows it as a request's format.
 //!
 //! What the reader of events lets pass is refused here: depth, two roots, text outside the root, doubled
 //! attributes, names that are none, DOCTYPE, and all entities but the predefined five.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 
@@ -14,10 +13,10 @@ use crate::domain::place::Step;
 use crate::domain::scalars;
 use crate::domain::scalars::trimmed;
 
-use super::node::{Entry, Node, Object, ShownText, Text, Unreadable};
+use super::node::{ShownText, Text};
 use super::xml_events::{Events, NO_DOCTYPE};
 
-fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     trimmed(text).is_empty()
 }
 
@@ -263,7 +262,7 @@ fn check_tag(start: &BytesStart<'_>) -> Result<(), &'static str> {
 }
 
 /// An attribute's value: references replaced, line ends and tabs made blanks.
-fn attribute_text<'a>(raw: &str) -> Option<Text<'a>> {
+pub(super) fn attribute_text<'a>(raw: &str) -> Option<Text<'a>> {
     let mut text = ShownText::default();
     let mut rest = raw;
     while let Some(start) = rest.find('&') {
@@ -277,7 +276,7 @@ fn attribute_text<'a>(raw: &str) -> Option<Text<'a>> {
 }
 
 /// The code point that `&…;` stands for.
-fn reference_code(reference: &str) -> Option<u32> {
+pub(super) fn reference_code(reference: &str) -> Option<u32> {
     let code = match reference {
         "lt" => u32::from('<'),
         "gt" => u32::from('>'),
@@ -320,7 +319,7 @@ fn is_name(name: &str) -> bool {
 const INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// The prefixes that an element binds, and whether to the namespace of `nil`.
-fn bindings(start: &BytesStart<'_>) -> impl Iterator<Item = (String, bool)> {
+pub(super) fn bindings(start: &BytesStart<'_>) -> impl Iterator<Item = (String, bool)> {
     let mut attributes = start.attributes();
     attributes.with_checks(false);
     attributes.flatten().filter_map(|attribute| {
@@ -330,178 +329,11 @@ fn bindings(start: &BytesStart<'_>) -> impl Iterator<Item = (String, bool)> {
     })
 }
 
-/// Reads one element as a tree.
-pub(super) fn node<'a>(item: &Sent<'a>, max_values: usize) -> Result<Node<'a>, Unreadable> {
-    // The document was checked as a whole when it was split.
-    let mut reader =
-        TreeReader { item: item.text, events: Events::of(item.text), left: max_values, bound: HashMap::new() };
-    if let Ok(Event::Start(root)) = Events::of(item.root).read() {
-        reader.bind(&root);
-    }
-    match reader.events.read() {
-        Ok(Event::Start(start)) => reader.element(&start),
-        _ => Err(Unreadable::Malformed),
-    }
-}
-
-struct TreeReader<'a> {
-    item: &'a str,
-    events: Events<'a>,
-    left: usize,
-    /// The prefixes that are bound here, each with whether it is bound to the namespace of `nil`, the innermost last.
-    bound: HashMap<String, Vec<bool>>,
-}
-
-impl<'a> TreeReader<'a> {
-    /// Reads an element, up to its end. The depth was checked when the document was split.
-    fn element(&mut self, start: &BytesStart<'_>) -> Result<Node<'a>, Unreadable> {
-        if start.attributes_raw().is_empty() {
-            return self.content(start);
-        }
-        let prefixes = self.bind(start);
-        let is_nil = self.is_nil(start);
-        let node = self.content(start)?;
-        for prefix in prefixes {
-            self.bound.get_mut(&prefix).map(Vec::pop);
-        }
-        Ok(if is_nil { Node::Nothing } else { node })
-    }
-
-    /// Binds the prefixes of an element; returns them.
-    fn bind(&mut self, start: &BytesStart<'_>) -> Vec<String> {
-        let bind = |(prefix, is_instance): (String, bool)| {
-            self.bound.entry(prefix.clone()).or_default().push(is_instance);
-            prefix
-        };
-        bindings(start).map(bind).collect()
-    }
-
-    fn is_nil(&self, start: &BytesStart<'_>) -> bool {
-        start.attributes().with_checks(false).flatten().any(|attribute| {
-            let Some(prefix) = attribute.key.as_ref().strip_suffix(":nil") else { return false };
-            let is_instance = self.bound.get(prefix).and_then(|bound| bound.last()) == Some(&true);
-            let value = attribute_text(&attribute.value).filter(|_| is_instance);
-            value.is_some_and(|value| matches!(trimmed(value.shown()), "true" | "1"))
-        })
-    }
-
-    /// Reads what stands in an element.
-    fn content(&mut self, start: &BytesStart<'_>) -> Result<Node<'a>, Unreadable> {
-        self.left = self.left.checked_sub(1).ok_or(Unreadable::TooManyValues)?;
-        if let Some(text) = self.events.plain_content() {
-            return Ok(scalar(start, Text::checked(Cow::Borrowed(text))));
-        }
-        let mut content = Content::default();
-        let mut entries = Vec::new();
-        let mut has_elements = false;
-        loop {
-            let at = self.events.position();
-            match self.events.read().map_err(|_| Unreadable::Malformed)? {
-                Event::Start(child) => {
-                    has_elements = true;
-                    let node = self.element(&child)?;
-                    let name =
-                        self.item.get(at + 1..at + 1 + child.name().as_ref().len()).ok_or(Unreadable::Malformed)?;
-                    // An element with a prefix is somebody else's.
-                    if !name.contains(':') {
-                        let free_key =
-                            if name == FREE_KEY { attribute(&child, "external_id").map(Box::new) } else { None };
-                        if entries.is_empty() {
-                            // An order has more than a dozen fields.
-                            entries.reserve(16);
-                        }
-                        entries.push(Entry { key: Text::checked(Cow::Borrowed(name)), free_key, node });
-                    }
-                }
-                Event::End(_) => break,
-                Event::Text(text) => content.push(text.xml10_content()),
-                Event::CData(text) => content.push(text.xml10_content()),
-                Event::GeneralRef(reference) => {
-                    content.push_code(reference_code(&reference).ok_or(Unreadable::Malformed)?);
-                }
-                Event::Eof => return Err(Unreadable::Malformed),
-                _ => {}
-            }
-        }
-        let text = content.finish();
-        if has_elements {
-            let stray = (!is_blank(text.shown())).then(|| trimmed(text.shown()).into());
-            return Ok(Node::Object(Object { entries, stray, has_attributes: has_id(start) }));
-        }
-        Ok(scalar(start, text))
-    }
-}
-
-/// An element without elements in it.
-fn scalar<'a>(start: &BytesStart<'_>, text: Text<'a>) -> Node<'a> {
-    if start.attributes_raw().is_empty() || !is_blank(text.shown()) {
-        return Node::Text(text);
-    }
-    if attribute(start, "array").is_some_and(|array| array.shown() == "true") {
-        return Node::List(Vec::new());
-    }
-    if has_id(start) { Node::Object(Object { has_attributes: true, ..Object::default() }) } else { Node::Text(text) }
-}
-
-/// True for an element whose external id is an attribute; that of a free key is as it should be.
-fn has_id(start: &BytesStart<'_>) -> bool {
-    start.name().as_ref() != FREE_KEY && attribute(start, "external_id").is_some()
-}
-
-/// The element that stands for a key that is no name.
-const FREE_KEY: &str = "field";
-
-/// The value of an attribute.
-fn attribute<'a>(start: &BytesStart<'_>, name: &str) -> Option<Text<'a>> {
-    if start.attributes_raw().is_empty() {
-        return None;
-    }
-    let mut attributes = start.attributes();
-    let attribute = attributes.with_checks(false).flatten().find(|attribute| attribute.key.as_ref() == name)?;
-    attribute_text(&attribute.value)
-}
-
-/// The text of an element, piece by piece; most have one piece, which is borrowed.
-#[derive(Default)]
-struct Content<'a> {
-    first: Option<Cow<'a, str>>,
-    rest: Option<ShownText>,
-}
-
-impl<'a> Content<'a> {
-    fn push(&mut self, piece: Cow<'a, str>) {
-        if self.first.is_none() && self.rest.is_none() {
-            self.first = Some(piece);
-        } else {
-            self.builder().push_str(&piece);
-        }
-    }
-
-    fn push_code(&mut self, code: u32) {
-        self.builder().push(code);
-    }
-
-    fn builder(&mut self) -> &mut ShownText {
-        let first = self.first.take();
-        let builder = self.rest.get_or_insert_default();
-        if let Some(first) = first {
-            builder.push_str(&first);
-        }
-        builder
-    }
-
-    fn finish(self) -> Text<'a> {
-        match (self.first, self.rest) {
-            (_, Some(builder)) => builder.finish(),
-            (Some(text), None) => Text::checked(text),
-            (None, None) => Text::Good(Cow::Borrowed("")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::node::{Node, Unreadable};
+    use crate::wire::xml_tree::node;
 
     fn split_error(text: &str) -> Option<Malformed> {
         split(text, &[Wanted { name: "data", max_items: 9, key: None }], 64).err()
