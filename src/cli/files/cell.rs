@@ -26,8 +26,11 @@ pub(super) fn value(kind: Kind, text: &str, decimal_comma: bool) -> Result<Cow<'
         }
         Kind::Number => match with_point(text) {
             Some(number) if !decimal_comma && text.contains([',', ' ', '\u{a0}', '\u{202f}']) => {
+                let grouped = text.replace(',', "");
+                let is_grouped = text.split_once(',').is_some_and(|(_, rest)| rest.len() == 3) && is_digits(&grouped);
+                let cure = if is_grouped { format!(", or write {grouped}") } else { String::new() };
                 return Err(format!(
-                    "expected a number like 1234.50, found {text:?}; say --decimal-comma, which reads it as {number}"
+                    "expected a number like 1234.50, found {text:?}; say --decimal-comma, which reads it as {number}{cure}"
                 ));
             }
             number => number.filter(|_| decimal_comma),

@@ -138,7 +138,8 @@ impl<'i> FileImport<'i> {
         max_body_bytes: usize,
     ) -> anyhow::Result<Self> {
         let format = arguments.format(path)?;
-        let is_input = path.as_os_str() == "-";
+        // Standard input, or a pipe with a name: nothing is kept beside it.
+        let is_input = path.as_os_str() == "-" || !path.is_file();
         let mut tally = Tally::default();
         let extension = Failed::extension(format);
         let failed = match &arguments.failed {
@@ -147,7 +148,8 @@ impl<'i> FileImport<'i> {
             None if arguments.dry_run => beside(path, &format!("dry_run.{extension}")),
             None => beside(path, extension),
         };
-        if failed == path {
+        let is_same = |one: &Path, other: &Path| matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other);
+        if is_same(&failed, path) {
             bail!("failed: expected another file than the one that is imported, found {}", failed.display());
         }
         let state = if is_input || arguments.dry_run {
@@ -385,7 +387,7 @@ impl<'i> FileImport<'i> {
                 let refusal = || placed(record, result["error_text"].as_str().unwrap_or("failed"));
                 let reason = record.fault.clone().unwrap_or_else(refusal);
                 self.failed.write(record, &reason)?;
-                self.reasons.unread += u64::from(record.fault.is_some());
+                self.reasons.unread += u64::from(record.fault.is_some() && !record.is_unread());
                 if self.reasons.first.len() < SHOWN_REASONS {
                     self.reasons.first.push(reason);
                 }

@@ -158,7 +158,7 @@ impl<R: Read> Document<'_, '_, R> {
                     bail!(fault);
                 }
                 Piece::Field(name, checked.text)
-            } else if value.windows(ID.len()).any(|bytes| bytes == ID) {
+            } else if name == "external_id" || value.windows(ID.len()).any(|bytes| bytes == ID) {
                 let fault = format!("{place}: expected the items in data, found {name}");
                 Piece::Record(Record::bad(place.line, &value, fault))
             } else {
@@ -297,13 +297,19 @@ impl<R: Read> Document<'_, '_, R> {
             return Ok((self.take)(Piece::Record(record)));
         }
         let length = text.len();
-        while cut.is_none() && end == End::Found && text.len() < length + RECOVERY {
-            let ready = self.scanner.ahead(1);
-            let line = ready.iter().position(|byte| *byte == b'\n').map_or(ready.len(), |at| at + 1);
-            text.extend_from_slice(&ready[..line]);
-            self.scanner.pass(line);
+        // In a line each item that is torn may look as far.
+        let recovery = if begins_line { RECOVERY } else { RECOVERY / 8 };
+        while cut.is_none() && end == End::Found && text.len() < length + recovery {
+            let (mut more, before) = (text.len().max(MORE), text.len());
+            let lines = |ready: &[u8]| {
+                let at = more.min(ready.len());
+                more -= at;
+                let end = ready[at..].iter().position(|byte| *byte == b'\n').map(|end| at + end + 1);
+                if begins_line { end.filter(|_| more == 0) } else { (more == 0).then_some(at) }
+            };
+            self.scanner.until(&mut text, length + recovery, lines)?;
             cut = next(&text);
-            if line == 0 {
+            if text.len() == before {
                 break;
             }
         }
@@ -354,6 +360,8 @@ fn is_end_or_next(behind: &[u8]) -> bool {
     }
 }
 
+/// So much is read at least before the next item is looked for again, which doubles.
+const MORE: usize = 4096;
 /// So much is read behind an item that has no end, to find the next one.
 const RECOVERY: usize = 1 << 20;
 

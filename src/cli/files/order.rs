@@ -143,6 +143,9 @@ fn object(cells: &Cells<'_>) -> Result<JsonMap<String, Json>, String> {
             let values = object.entry(field.name).or_insert_with(|| Json::Object(JsonMap::new()));
             let Json::Object(values) = values else { continue };
             match (&field.key, serde_json::from_str(text)) {
+                (Some(key), _) if values.contains_key(key) => {
+                    return Err(format!("line {line}: {field}: expected it once, found it in custom_fields, too"));
+                }
                 (Some(key), _) => {
                     values.insert(key.clone(), Json::String(text.clone()));
                 }

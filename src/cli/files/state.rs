@@ -1,7 +1,7 @@
 //! What an import keeps beside a file: how far it is, and the orders that failed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -59,6 +59,9 @@ pub(super) struct Mark {
     crc32: u32,
 }
 
+/// So much is looked at of what stands behind that.
+const TAIL_BYTES: u64 = 64;
+
 impl Failed {
     /// One that goes on behind what was acknowledged, or begins. One of an import before, or that was changed since, keeps
     /// its content under another name.
@@ -80,6 +83,7 @@ impl Failed {
         {
             failed.hasher = crc32fast::Hasher::new_with_initial_len(mark.crc32, mark.bytes);
             failed.written = mark;
+            failed.keep_tail(mark.bytes)?;
             // What was not acknowledged comes again.
             failed.file()?;
             return Ok(failed);
@@ -89,15 +93,35 @@ impl Failed {
         Ok(failed)
     }
 
-    /// Makes room for this import's, and never loses what somebody may have corrected by hand.
-    fn keep_old(&mut self) -> anyhow::Result<()> {
-        let Some(why) = self.old.take() else { return Ok(()) };
+    /// Keeps what stands behind the acknowledged part, which somebody may have added, and which is cut off.
+    fn keep_tail(&self, acknowledged: u64) -> anyhow::Result<()> {
+        let (mut file, mut tail) = (File::open(&self.path)?, Vec::new());
+        file.seek(SeekFrom::Start(acknowledged))?;
+        file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+        if tail.trim_ascii().is_empty() || tail.trim_ascii() == b"</xml>" {
+            return Ok(());
+        }
+        let kept = self.kept()?;
+        fs::copy(&self.path, &kept).with_context(|| kept.display().to_string())?;
+        eprintln!("{}: was longer than the import knew; it is kept as {}", self.path.display(), kept.display());
+        Ok(())
+    }
+
+    /// The name under which what stands there is kept.
+    fn kept(&self) -> anyhow::Result<PathBuf> {
         let mut kept = beside(&self.path, "before");
         let mut number = 1;
         while kept.exists() && !is_same(&self.path, &kept)? {
             number += 1;
             kept = beside(&self.path, &format!("before.{number}"));
         }
+        Ok(kept)
+    }
+
+    /// Makes room for this import's, and never loses what somebody may have corrected by hand.
+    fn keep_old(&mut self) -> anyhow::Result<()> {
+        let Some(why) = self.old.take() else { return Ok(()) };
+        let kept = self.kept()?;
         fs::rename(&self.path, &kept).with_context(|| self.path.display().to_string())?;
         eprintln!("{}: {why}; it is kept as {}", self.path.display(), kept.display());
         Ok(())

@@ -15,12 +15,12 @@ pub(super) fn goes_on(behind: &[u8], in_object: bool, item: Option<Place>) -> bo
     // Whatever it is, it is not of this item.
     let begins_item = blanks.contains(&b'\n') && item.is_some_and(|item| item.behind(blanks).column == item.column);
     match first {
-        b',' if begins_item => true,
         b',' if rest.starts_with(b"\"") => {
             // A field has a colon behind its name, an item has not.
             let end = Value::default().end()(rest).unwrap_or(rest.len());
             !rest[end..].trim_ascii_start().starts_with(b":")
         }
+        b',' if begins_item => true,
         b',' => !rest.starts_with(b"}"),
         b']' => ends_list(rest, in_object),
         _ => false,
@@ -97,6 +97,9 @@ pub(super) fn is_keyed(text: &[u8]) -> bool {
     })
 }
 
+/// One whose brackets do not fit is not followed further.
+const TORN: usize = 1 << 16;
+
 /// Finds the end of a value by its brackets and quotes. A quote opens a string only where one may stand, so that one too
 /// many does no harm; single ones do, too: what they hold is no JSON anyway.
 #[derive(Default)]
@@ -107,6 +110,7 @@ pub(super) struct Value {
     /// The quote that ends the string which is open.
     quote: Option<u8>,
     is_escaped: bool,
+    bytes: usize,
     /// Brackets that do not fit, a quote where none may stand, or a string of several lines.
     pub(super) is_torn: bool,
 }
@@ -119,6 +123,10 @@ impl Value {
 
     /// At the end, whether this byte still belongs to the value.
     fn is_end(&mut self, byte: u8) -> Option<bool> {
+        self.bytes += 1;
+        if self.is_torn && self.bytes > TORN {
+            return Some(false);
+        }
         if let Some(quote) = self.quote {
             match byte {
                 _ if self.is_escaped => self.is_escaped = false,
@@ -133,6 +141,11 @@ impl Value {
             return None;
         }
         let opens = matches!(self.last, None | Some(b'{' | b'[' | b',' | b':'));
+        // Behind a comma in an object stands a name: a bracket is lost.
+        if byte == b'{' && self.last == Some(b',') && self.open.last() == Some(&b'{') {
+            self.is_torn = true;
+            return Some(false);
+        }
         if !byte.is_ascii_whitespace() {
             self.last = Some(byte);
         }

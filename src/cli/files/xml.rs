@@ -37,7 +37,7 @@ pub(super) fn read<R: Read>(
     if !prefixes.is_empty() && take(Piece::Field(ROOT.to_owned(), prefixes)).is_break() {
         return Ok(());
     }
-    let mut items = Items { last: None, seen: false, between: Between::Nothing, is_answer, take };
+    let mut items = Items { last: None, seen: false, field: None, between: Between::Nothing, is_answer, take };
     let ended = items.read(&mut document, &root);
     // What was good before a fault is good.
     let is_enough = items.pass_on().is_break();
@@ -57,6 +57,8 @@ struct Items<'t> {
     /// It is good when nothing behind it says that its end tag was none.
     last: Option<Record>,
     seen: bool,
+    /// A field of the call behind an item; a stray end tag behind it says that it was the item's.
+    field: Option<Piece>,
     between: Between,
     is_answer: bool,
     take: Take<'t>,
@@ -83,6 +85,14 @@ impl Items<'_> {
             let piece = stray.and_then(|(place, text)| self.stray(&text, place));
             if piece.is_some_and(|piece| (self.take)(piece).is_break()) {
                 return Ok(ControlFlow::Break(()));
+            }
+            let is_stray_end = matches!(&kind, Kind::End(name) if name != root);
+            if let Some(field) = self.field.take_if(|_| !matches!(kind, Kind::Aside)) {
+                if is_stray_end {
+                    self.between = Between::Fields;
+                } else if (self.take)(field).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
             let is_empty = matches!(kind, Kind::Empty(_));
             let piece = match kind {
@@ -117,7 +127,12 @@ impl Items<'_> {
         if let Some(fault) = record.fault {
             bail!(fault);
         }
-        Ok(Some(Piece::Field(name, record.text)))
+        let field = Piece::Field(name, record.text);
+        if self.last.is_none() || self.is_answer {
+            return Ok(Some(field));
+        }
+        self.field = Some(field);
+        Ok(None)
     }
 
     /// Text between elements. Behind one that is at fault it is a part of that.

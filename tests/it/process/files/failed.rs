@@ -117,6 +117,8 @@ async fn corrections_are_not_lost_when_the_file_is_imported_again() {
     }
     assert_eq!((read(&kept("")), read(&kept(".2")).as_str()), (by_machine.clone(), "corrected"));
     assert_eq!((read(&failed), kept(".3").exists()), (by_machine, false), "the same is kept once");
+    let same = import(&db, &format!("--failed {}/./a.ndjson", files.path("").display()), &file);
+    assert!(same.err.contains("failed: expected another file than the one that is imported"), "{}", same.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,6 +66,7 @@ async fn a_bad_item_of_a_list_fails_alone() {
         ("a comma that lacks", format!("[{a} {c},{d}{e}]"), 0),
         ("a bracket too many", format!("{{\"data\":[{a},{c}],{d},{e}]}}"), 0),
         ("the list under another name", format!("{{\"data\":[{a},{c},{d},{e}],\"orders\":[{a}]}}"), 1),
+        ("a lone order beside a list", format!("{{\"external_id\":\"B\",\"data\":[{a},{c},{d},{e}]}}"), 1),
         ("a list with holes", format!("{{\"data\":{{\"0\":{a},\"2\":{c},\"3\":{d},\"10\":{e}}}}}"), 0),
         ("a list with holes alone", format!("{{\"0\":{a},\"2\":{c},\"3\":{d},\"10\":{e}}}"), 0),
     ] {
@@ -74,6 +75,11 @@ async fn a_bad_item_of_a_list_fails_alone() {
         assert_eq!((ended.code, summary(&ended)[4]), (Some(code), failures), "{what}: {}", ended.err);
         assert_eq!(stored(&db).await, "A=1 C=1 D=1 E=1", "{what}");
     }
+    // Fields without indentation, one of them behind a brace too many.
+    let flat =
+        order("B").replace("\"total_price\"", "\n\"total_price\"").replace("\"status\":\"new\"", "\"status\":\"new\"}");
+    let ended = import(&db, "", &files.write("e.json", format!("[\n{flat},\n{a}\n]")));
+    assert_eq!((ended.code, summary(&ended)[0], summary(&ended)[4]), (Some(3), 2, 1), "{}", ended.err);
     // What follows the list is no fault of its last order.
     let ended = import(&db, "", &files.write("d.json", format!("[{a},{}]\n[{c}]", order("F"))));
     assert!(ended.err.contains("line 2, column 1: expected the end of the file, found '['; a second"), "{}", ended.err);
@@ -104,6 +110,10 @@ async fn a_bad_element_fails_alone() {
         ("an unknown reference", "<data><external_id>a&nbsp;b</external_id></data>"),
         ("a start tag that lacks", "<external_id>B</external_id><region>a</region><lines/></data>"),
         ("an end tag too early", "<data><external_id>B</external_id></data><region>a</region></data>"),
+        (
+            "an end tag before custom fields",
+            "<data><external_id>B</external_id></data><custom_fields><size>1</size></custom_fields></data>",
+        ),
         ("an element of another name", "<order><external_id>B</external_id></order>"),
         ("text between", "text"),
         ("a comment without an end", "<data><external_id>B</external_id><!-- a</data>"),

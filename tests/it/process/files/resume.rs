@@ -123,12 +123,24 @@ async fn failed_orders_that_are_corrected_before_an_import_goes_on_are_kept() {
     let failed = files.path("orders.csv.failed.ndjson");
     std::fs::write(&failed, read(&failed).replace("\"lost\"", "\"delivered\"")).expect("a file");
     let (state, direct) = (files.path("orders.csv.progress.json"), server.url(""));
-    std::fs::write(&state, read(&state).replace(&url, &direct)).expect("a file");
+    let progress = read(&state).replace(&url, &direct);
+    std::fs::write(&state, &progress).expect("a file");
     let ended = run(&direct, &file).run();
     assert!(ended.err.contains("was changed since; it is kept as"), "{}", ended.err);
     assert_eq!(summary(&ended), [40, 39, 0, 0, 1]);
     let kept = files.write("corrected.ndjson", read(&files.path("orders.csv.failed.ndjson.before")));
     assert_eq!(summary(&run(&direct, &kept).run()), [1, 1, 0, 0, 0]);
+    // What is added to what was acknowledged is kept, too.
+    let acknowledged = "{}\n";
+    let mut progress: serde_json::Value = serde_json::from_str(&progress).expect("JSON");
+    progress["failed_bytes"] = acknowledged.len().into();
+    progress["failed_crc32"] = crc32fast::hash(acknowledged.as_bytes()).into();
+    std::fs::write(&state, progress.to_string()).expect("a file");
+    std::fs::write(&failed, format!("{acknowledged}added by hand\n")).expect("a file");
+    let ended = run(&direct, &file).run();
+    assert!(ended.err.contains("was longer than the import knew; it is kept as"), "{}", ended.err);
+    assert!(read(&files.path("orders.csv.failed.ndjson.before.2")).ends_with("added by hand\n"));
+    assert_eq!(read(&failed), acknowledged);
 }
 
 #[tokio::test(flavor = "multi_thread")]
