@@ -391,22 +391,12 @@ fn record(bytes: &[u8], place: Place, bounds: Bounds) -> Record {
 
 #[cfg(test)]
 mod tests {
-    use encoding_rs::UTF_8;
-
+    use super::super::read::good_of;
     use super::*;
 
     /// What can be sent of a list.
     fn good(text: &[u8]) -> Result<Vec<String>, String> {
-        let mut found = Vec::new();
-        let mut take = |piece| {
-            if let Piece::Record(Record { text, fault: None, .. }) = piece {
-                found.push(text);
-            }
-            ControlFlow::Continue(())
-        };
-        let bounds = Bounds { max_bytes: 10_000, charset: UTF_8 };
-        let done = read(&mut Scanner::new(text), bounds, &mut take);
-        done.map(|()| found).map_err(|error| format!("{error:#}"))
+        good_of(|bounds, take| read(&mut Scanner::new(text), bounds, take))
     }
 
     #[test]

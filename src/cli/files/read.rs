@@ -156,3 +156,17 @@ pub(super) fn read(
         FileFormat::Csv => Ok(()),
     }
 }
+
+/// What can be sent of what a reader reads.
+#[cfg(test)]
+pub(super) fn good_of(read: impl FnOnce(Bounds, Take<'_>) -> anyhow::Result<()>) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    let mut take = |piece| {
+        if let Piece::Record(Record { text, fault: None, .. }) = piece {
+            found.push(text);
+        }
+        ControlFlow::Continue(())
+    };
+    let done = read(Bounds { max_bytes: 10_000, charset: UTF_8 }, &mut take);
+    done.map(|()| found).map_err(|error| format!("{error:#}"))
+}
