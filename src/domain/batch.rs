@@ -19,6 +19,7 @@ pub enum OnError {
 
 /// Everything at the root but the orders.
 #[derive(Debug, PartialEq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the request")]
 pub struct Head {
     /// In the order sent.
     pub definitions: Vec<SentDefinition>,
@@ -32,13 +33,15 @@ pub struct Head {
     pub dry_run: bool,
     /// More in each result.
     pub detail: bool,
+    /// Refuse an item with a field that is not known.
+    pub strict: bool,
 }
 
 impl Head {
     /// True if the orders may be imported together with those of other requests.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.definitions.is_empty() && self.line_statuses.is_empty() && !self.dry_run
+        self.definitions.is_empty() && self.line_statuses.is_empty() && !self.dry_run && !self.strict
     }
 }
 

@@ -105,6 +105,28 @@ pub struct Identity {
     pub value: String,
 }
 
+/// A key of a customer, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The kind of key.
+    pub kind: IdentityKind,
+    /// The provider or the field; empty for the other kinds.
+    pub name: String,
+    /// The key.
+    pub value: String,
+    /// Another customer has the same address or number, as a profile or as a subscription.
+    pub is_shared: bool,
+}
+
+/// A customer, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCustomer {
+    /// The public id of the profile.
+    pub profile_id: String,
+    /// By what it is found, by kind, name and value; without the profile's id.
+    pub keys: Vec<StoredKey>,
+}
+
 /// One key that an order carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key<'a> {

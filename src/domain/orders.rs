@@ -150,6 +150,36 @@ pub struct ListedOrder {
     pub order: StoredOrder<'static>,
 }
 
+/// The request that writes an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'r> {
+    /// The internal id of its token; 0 for a command of the program itself.
+    pub token_id: i64,
+    /// As its answer names it.
+    pub request_id: &'r str,
+}
+
+/// Which orders a list shows, and from which end: those for which all of it holds that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrderFilter {
+    /// Business keys.
+    pub external_ids: Option<Vec<String>>,
+    /// Order statuses.
+    pub statuses: Option<Vec<String>>,
+    /// A touchpoint's external id.
+    pub endpoint: Option<String>,
+    /// Changed then or later.
+    pub updated_from: Option<OffsetDateTime>,
+    /// Changed before.
+    pub updated_to: Option<OffsetDateTime>,
+    /// An e-mail address of the customer, as it is compared.
+    pub email: Option<String>,
+    /// A phone number of the customer, as it is compared.
+    pub phone: Option<String>,
+    /// The highest internal id first.
+    pub newest_first: bool,
+}
+
 /// An order as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredOrder<'a> {

@@ -30,7 +30,7 @@ use crate::wire::format::Format;
 use crate::wire::node::Text;
 
 /// The internal id of no token.
-const NO_TOKEN: i64 = 0;
+pub(super) const NO_TOKEN: i64 = 0;
 
 /// A request whose body is read.
 pub(super) struct Received {

@@ -80,6 +80,11 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// The request's id, as its answer names it.
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
     /// The line of a request; `path` without its query, which may hold a token.
     pub(super) fn new(request_id: String, method: String, path: String) -> Self {
         Line { request_id, method, path, start: Instant::now(), facts: Mutex::default() }

@@ -1,5 +1,6 @@
 //! The market's small calls: lists, look-ups, changes of one thing, deletions, preorders (contract, section 6).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
+use sqlx::PgConnection;
 
 use super::App;
 use super::call::{self, Reads, Understood};
@@ -16,17 +18,25 @@ use super::reply::{Answering, Reply};
 use crate::auth::Role;
 use crate::config::Limits;
 use crate::domain::catalogue::ItemType;
+use crate::domain::line_statuses::BUILT_IN_ORDER_STATUSES;
+use crate::domain::orders::{ListedOrder, OrderFilter, Origin};
+use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection, known};
+use crate::domain::scalars::time_text;
 use crate::error::{Code, Error};
 use crate::import::catalogue;
 use crate::import::edits::{self, Edit};
+use crate::import::setup::named;
 use crate::store;
-use crate::store::lists::Found;
+use crate::store::order_lists::{self, Found, LastWrite};
 use crate::wire::answer::{Object, Value};
+use crate::wire::catalogue::known_fields;
 use crate::wire::document::Document;
-use crate::wire::market::{self as schema, NamedOrder};
+use crate::wire::format::Format;
+use crate::wire::known;
+use crate::wire::listed::{self, customer_object};
+use crate::wire::market::{self as schema, NamedOrder, OrderPage};
 use crate::wire::preorder as schema_of_preorder;
-use crate::wire::{format::Format, listed};
 
 /// About how many bytes a page has at most, unless one item alone has more.
 const MAX_PAGE_BYTES: usize = 8 << 20;
@@ -35,6 +45,7 @@ const MAX_PAGE_BYTES: usize = 8 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
     ListOrders,
+    GetOrder,
     GetStatus,
     UpdateLineStatus,
     DeleteOrder,
@@ -46,7 +57,7 @@ pub(super) enum Call {
 impl Call {
     fn role(self) -> Role {
         match self {
-            Call::ListOrders | Call::GetStatus | Call::Preorder(Pricing::Check) => Role::OrdersRead,
+            Call::ListOrders | Call::GetOrder | Call::GetStatus | Call::Preorder(Pricing::Check) => Role::OrdersRead,
             Call::UpdateLineStatus | Call::DeleteOrder | Call::Preorder(Pricing::Commit) => Role::OrdersWrite,
             Call::ListItems(_) => Role::CatalogRead,
             Call::DeleteItems(_) => Role::CatalogWrite,
@@ -76,16 +87,22 @@ async fn run(
     let received = call::receive(app, request, call.role(), line).await?;
     *format = answering.format(None, Some(received.format));
     let limits = &app.settings.limits;
-    let wanted = if matches!(call, Call::Preorder(_)) { schema_of_preorder::wanted() } else { schema::wanted(limits) };
+    let wanted = match call {
+        Call::Preorder(_) => schema_of_preorder::wanted(),
+        Call::ListOrders => schema::wanted_of_list(limits, &known::ORDER),
+        Call::ListItems(kind) => schema::wanted_of_list(limits, known_fields(kind)),
+        _ => schema::wanted(limits),
+    };
     let reads = Reads { role: call.role(), wanted: &wanted, too_many: schema::too_many };
     let mut understood = call::understand_now(app, &received, &reads, answering, format, line).await?;
     let start = Instant::now();
-    let asked = Asked { app, understood: &understood };
+    let asked = Asked { app, understood: &understood, line };
     let done = match call {
         Call::Preorder(pricing) => {
             return preorder::carry_out(app, line, &mut understood, pricing).await;
         }
         Call::ListOrders => asked.list_orders().await,
+        Call::GetOrder => asked.get_order().await,
         Call::GetStatus => asked.status().await,
         Call::UpdateLineStatus => asked.update_line_status().await,
         Call::DeleteOrder => asked.delete_order().await,
@@ -100,6 +117,7 @@ async fn run(
 struct Asked<'c> {
     app: &'c App,
     understood: &'c Understood<'c>,
+    line: &'c Line,
 }
 
 impl Asked<'_> {
@@ -113,7 +131,7 @@ impl Asked<'_> {
         let caller = &self.understood.caller;
         Edit {
             account_id: caller.account_id,
-            token_id: caller.token_id,
+            origin: Origin { token_id: caller.token_id, request_id: self.line.request_id() },
             announce: !skip_triggers,
             now: self.app.clock.now(),
             secret: &self.understood.secret,
@@ -132,29 +150,81 @@ impl Asked<'_> {
     }
 
     async fn list_orders(&self) -> Result<Object<'static>, Error> {
-        const KIND: char = 'o';
-        let page = self.said(|document, limits| schema::page(document, limits, KIND))?;
+        let OrderPage { page, filter, with_customer } = self.said(schema::order_page)?;
         let account_id = self.understood.caller.account_id;
-        let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
-        if let Some(endpoint) = &page.endpoint {
-            let touchpoints = store::accounts::list_touchpoints(&mut conn, account_id).await?;
+        let mut conn = store::connect::begin_snapshot(&self.app.imports.pool).await?;
+        self.check_words(&mut conn, &filter).await?;
+        let bounds = (page.limit, MAX_PAGE_BYTES);
+        let found = order_lists::page(&mut conn, account_id, page.after, bounds, &filter).await?;
+        let mut customers = HashMap::new();
+        if with_customer {
+            let mut profiles: Vec<i64> = found.items.iter().map(|listed| listed.order.state.profile).collect();
+            profiles.sort_unstable();
+            profiles.dedup();
+            customers = order_lists::stored_customers(&mut conn, account_id, &profiles).await?;
+        }
+        drop(conn);
+        let style = self.app.settings.list_money;
+        let order = |order: ListedOrder| {
+            let customer = customers.get(&order.order.state.profile);
+            listed::order(order, customer, style)
+        };
+        let orders = found.items.into_iter().map(order).collect();
+        Ok(list(schema::ORDERS[usize::from(filter.newest_first)], found.last, orders))
+    }
+
+    /// Refuses a filter by a word that the account does not have.
+    async fn check_words(&self, conn: &mut PgConnection, filter: &OrderFilter) -> Result<(), Error> {
+        let account_id = self.understood.caller.account_id;
+        if let Some(endpoint) = &filter.endpoint {
+            let touchpoints = store::accounts::list_touchpoints(conn, account_id).await?;
             if touchpoints.iter().all(|(id, _)| id != endpoint) {
                 let known = known(touchpoints.iter().map(|(id, _)| id.as_str()));
                 let problem = Problem::unknown_of("touchpoint", endpoint, &known);
                 return Err(self.refuse(Code::BadRequest, "endpoint", problem));
             }
         }
-        let bounds = (page.limit, MAX_PAGE_BYTES);
-        let found = store::lists::orders(&mut conn, account_id, page.after, bounds, page.endpoint.as_deref()).await?;
-        drop(conn);
+        if let Some(statuses) = &filter.statuses {
+            let own = store::accounts::list_order_statuses(conn, account_id).await?;
+            let is_known =
+                |status: &str| BUILT_IN_ORDER_STATUSES.contains(&status) || own.iter().any(|own| own == status);
+            if let Some((index, status)) = statuses.iter().enumerate().find(|(_, status)| !is_known(status)) {
+                let problem = Problem::unknown_of("order status", status, &named(&BUILT_IN_ORDER_STATUSES, &own));
+                let rejection = Rejection::new(Place::root_item("statuses", index), problem);
+                return Err(Error::new(Code::BadRequest, rejection.text(&self.understood.secret)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_order(&self) -> Result<Object<'static>, Error> {
+        let named = self.said(schema::named_order)?;
+        let order = self.order(&named).await?;
+        let account_id = self.understood.caller.account_id;
+        let filter = OrderFilter { external_ids: Some(vec![order.external_id.clone()]), ..OrderFilter::default() };
+        let mut conn = store::connect::begin_snapshot(&self.app.imports.pool).await?;
+        let found = order_lists::page(&mut conn, account_id, 0, (1, MAX_PAGE_BYTES), &filter).await?;
+        // It may have been deleted meanwhile.
+        let Some(listed) = found.items.into_iter().find(|listed| listed.order.id == order.id) else {
+            return Err(self.refuse(Code::NotFound, "external_id", Problem::unknown("order", &order.external_id)));
+        };
         let style = self.app.settings.list_money;
-        let orders = found.items.into_iter().map(|order| listed::order(order, style)).collect();
-        Ok(list(KIND, found.last, orders))
+        if !named.detail {
+            return Ok(vec![("result", Value::Object(listed::order(listed, None, style)))]);
+        }
+        let (revision, profile) = (listed.order.revision, listed.order.state.profile);
+        let customers = order_lists::stored_customers(&mut conn, account_id, &[profile]).await?;
+        let write = order_lists::last_write(&mut conn, account_id, listed.order.id).await?;
+        let mut result = listed::order(listed, None, style);
+        result.push(("revision", Value::Int(revision)));
+        result.extend(customers.get(&profile).map(|found| ("customer", Value::Object(customer_object(found)))));
+        result.extend(write.map(|write| ("import", Value::Object(written(write)))));
+        Ok(vec![("result", Value::Object(result))])
     }
 
     async fn list_items(&self, kind: ItemType) -> Result<Object<'static>, Error> {
         let letter = if kind == ItemType::Product { 'p' } else { 's' };
-        let page = self.said(|document, limits| schema::page(document, limits, letter))?;
+        let page = self.said(|document, limits| schema::page(document, limits, letter, known_fields(kind)))?;
         let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
         let account_id = self.understood.caller.account_id;
         let bounds = (page.limit, MAX_PAGE_BYTES);
@@ -176,7 +246,7 @@ impl Asked<'_> {
     async fn order(&self, named: &NamedOrder) -> Result<Found, Error> {
         let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
         let account_id = self.understood.caller.account_id;
-        let found = store::lists::find(&mut conn, account_id, named.id, named.external_id.as_deref()).await?;
+        let found = order_lists::find(&mut conn, account_id, named.id, named.external_id.as_deref()).await?;
         let fits = |found: &Found| {
             named.id.is_none_or(|id| id == found.id)
                 && named.external_id.as_ref().is_none_or(|id| *id == found.external_id)
@@ -224,6 +294,14 @@ impl Asked<'_> {
         self.announce(named.skip_triggers);
         Ok(Vec::new())
     }
+}
+
+/// Which request wrote an order last.
+fn written(LastWrite { written_at, token_id, request_id }: LastWrite) -> Object<'static> {
+    let mut import: Object<'static> =
+        vec![("time", Value::Text(time_text(written_at).into())), ("request_id", Value::Text(request_id.into()))];
+    import.extend((token_id != call::NO_TOKEN).then_some(("token_id", Value::Int(token_id))));
+    import
 }
 
 /// A page of a list; whatever stands on it, the next one begins behind it, and one that is empty is the end.

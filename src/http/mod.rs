@@ -135,6 +135,7 @@ fn router(app: &App) -> Router {
     Router::new()
         .route("/api/v1.1/market/orders/import", post(orders::import))
         .route("/api/v1.1/market/orders/list", market::route(Call::ListOrders))
+        .route("/api/v1.1/market/orders/get", market::route(Call::GetOrder))
         .route("/api/v1.1/market/orders/get_status", market::route(Call::GetStatus))
         .route("/api/v1.1/market/orders/update_order_line_status", market::route(Call::UpdateLineStatus))
         .route("/api/v1.1/market/orders/delete", market::route(Call::DeleteOrder))

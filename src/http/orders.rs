@@ -12,13 +12,17 @@ use super::call::{self, Reads, Understood};
 use super::log::{Counts, Line};
 use super::reply::{Answering, Reply};
 use crate::auth::Role;
+use crate::config::Limits;
 use crate::domain::batch::Head;
+use crate::domain::orders::Origin;
 use crate::domain::rejection::Rejection;
 use crate::error::{Code, Error};
 use crate::import::orders::{Import, Posted};
 use crate::import::report::{Item, Outcome, Report, Tally};
 use crate::wire::answer::{Object, Value};
+use crate::wire::document::Document;
 use crate::wire::format::Format;
+use crate::wire::known;
 use crate::wire::orders_import as schema;
 
 /// `POST /api/v1.1/market/orders/import`
@@ -66,21 +70,35 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
         facts.counts = Some(counts);
     });
-    reply(app, line, &report, head.detail, secret, format)
+    let document = &understood.document;
+    let ignored = |index: usize| ignored(document, &known::ORDER, index, &app.settings.limits, secret);
+    reply(app, line, &report, head.detail.then_some(&ignored), secret, format)
 }
 
-/// Answers with one item for each order, product or SKU.
+/// The ignored fields of an order, product or SKU of a document.
+pub(super) fn ignored(
+    document: &Document<'_>,
+    schema: &known::Schema,
+    index: usize,
+    limits: &Limits,
+    secret: &str,
+) -> Vec<String> {
+    let sent = schema::orders(document).ok().and_then(|sent| sent.get(index));
+    sent.map(|sent| known::ignored(document.format, schema, sent, limits, secret)).unwrap_or_default()
+}
+
+/// Answers with one item for each order, product or SKU; with more in each if it is told which of its fields were ignored.
 pub(super) fn reply(
     app: &App,
     line: &Line,
     report: &Report<'_>,
-    detail: bool,
+    ignored: Option<&dyn Fn(usize) -> Vec<String>>,
     secret: &str,
     format: Format,
 ) -> Response {
     let render = Instant::now();
     line.note(|facts| facts.first_failure = failures(report).next().map(|rejection| rejection.text(secret)));
-    let item = |index| answer_item(index, &report.items[index], detail, secret);
+    let item = |index| answer_item(index, &report.items[index], ignored, secret);
     let fields = vec![("result", Value::List(report.items.len(), &item))];
     let reply = match failures(report).next().filter(|_| report.stopped_by.is_some()) {
         Some(rejection) => Reply::refused(Code::BadRequest, rejection.text(secret), fields),
@@ -109,14 +127,16 @@ async fn import_orders<'a>(
         };
         let request = Import {
             account_id: understood.caller.account_id,
-            token_id: understood.caller.token_id,
+            origin: Origin { token_id: understood.caller.token_id, request_id: line.request_id() },
             tokens_version: understood.caller.tokens_version,
             head,
             orders,
             posted: Posted::Together {
-                decode: match document.format {
-                    Format::Json => schema::json_order,
-                    Format::Xml => schema::xml_order,
+                decode: match (document.format, head.strict) {
+                    (Format::Json, false) => schema::json_order,
+                    (Format::Json, true) => schema::json_order_strictly,
+                    (Format::Xml, false) => schema::xml_order,
+                    (Format::Xml, true) => schema::xml_order_strictly,
                 },
                 announce: !head.skip_triggers,
             },
@@ -151,22 +171,25 @@ pub(super) fn warning_text(warning: &Rejection, secret: &str) -> String {
 }
 
 /// The item of an order (contract, section 3).
-fn answer_item<'r>(index: usize, item: &'r Item<'_>, detail: bool, secret: &str) -> Object<'r> {
+fn answer_item<'r>(
+    index: usize,
+    item: &'r Item<'_>,
+    ignored: Option<&dyn Fn(usize) -> Vec<String>>,
+    secret: &str,
+) -> Object<'r> {
     let rejection = match &item.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Unchanged => None,
         Outcome::Failed(rejection) => Some(rejection.as_ref().clone()),
         Outcome::Aborted(first) => Some(Rejection::stopped(*first)),
     };
     let number = rejection.as_ref().map_or(0, Rejection::number);
-    let mut fields: Object<'r> = Vec::with_capacity(if detail { 9 } else { 3 });
+    let mut fields: Object<'r> = Vec::with_capacity(if ignored.is_some() { 10 } else { 3 });
     fields.push(("error", Value::Int(number.into())));
     if let Some(rejection) = &rejection {
         fields.push(("error_text", Value::Text(rejection.text(secret).into())));
     }
     fields.push(("external_id", Value::Text(item.external_id.as_ref().into())));
-    if !detail {
-        return fields;
-    }
+    let Some(ignored) = ignored else { return fields };
     let outcome = match item.outcome {
         Outcome::Created => "created",
         Outcome::Updated => "updated",
@@ -186,6 +209,10 @@ fn answer_item<'r>(index: usize, item: &'r Item<'_>, detail: bool, secret: &str)
     }
     if let (Some(warning), None) = (&item.warning, &rejection) {
         fields.push(("warnings", Value::Texts(vec![warning_text(warning, secret).into()])));
+    }
+    let ignored = ignored(index);
+    if !ignored.is_empty() {
+        fields.push(("ignored", Value::Texts(ignored.into_iter().map(Into::into).collect())));
     }
     fields
 }

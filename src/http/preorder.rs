@@ -8,6 +8,7 @@ use super::call::Understood;
 use super::log::{Counts, Line};
 use super::orders::{counts, warning_text};
 use crate::domain::batch::{Head, Sent};
+use crate::domain::orders::Origin;
 use crate::error::Error;
 use crate::import::orders::{Import, Posted, refusal};
 use crate::import::report::Outcome;
@@ -41,7 +42,7 @@ pub(super) async fn carry_out(
     let report = loop {
         let request = Import {
             account_id: understood.caller.account_id,
-            token_id: understood.caller.token_id,
+            origin: Origin { token_id: understood.caller.token_id, request_id: line.request_id() },
             tokens_version: understood.caller.tokens_version,
             head: &head,
             orders: &sent,

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 use super::changes::Pack;
 use super::check::{self, Checks, Ready};
@@ -36,7 +35,7 @@ pub(super) async fn try_once<'a>(
     let account_id = request.account_id;
     let versions = versions(conn, request).await?;
     let setup = definitions::apply(conn, account_id, request.head, request.secret, &imports.setups, versions).await?;
-    let checks = Checks { setup: &setup, limits: &imports.limits };
+    let checks = Checks { setup: &setup, limits: &imports.limits, strict: request.head.strict };
     let mut answers = Answers::default();
     let mut ready = ready_orders(conn, request, checks, &mut answers, spent).await?;
     let mut customers = customers(conn, account_id, &mut ready, &setup).await?;
@@ -62,11 +61,11 @@ pub(super) async fn try_once<'a>(
     let (profiles, identities) = customers.take_made()?;
     store::profiles::create(conn, account_id, &profiles, identities, ready.len()).await?;
     create_stubs(conn, account_id, &changed, &ready, &setup.neighbours).await?;
-    lock(conn, account_id, &mut changed, &ready, &rules, &mut answers, spent).await?;
+    lock(conn, request, &mut changed, &ready, &rules, &mut answers, spent).await?;
     for group in same.iter().chain(&changed) {
         note_id(&mut answers, group, &ready, request.head.dry_run && group.stored.is_none());
     }
-    write(conn, account_id, &same, &changed, ready.len(), request.now).await?;
+    write(conn, request, &same, &changed, ready.len()).await?;
     records::write_skipped(conn, request, &answers).await?;
     let end = if request.head.dry_run { transaction.rollback().await } else { transaction.commit().await };
     end.map_err(store::Error::from)?;
@@ -78,7 +77,8 @@ pub(super) async fn try_once<'a>(
 
 /// Notes the id of an order that was accepted, unless it is hidden: what a dry run would make has none.
 pub(super) fn note_id(answers: &mut Answers<'_>, group: &Group<'_>, ready: &[Ready<'_>], hidden: bool) {
-    let id = group.keyed().map(|keyed| keyed.order.id).filter(|_| !hidden);
+    let order = group.after.as_ref().or(group.stored.as_ref());
+    let id = order.map(|order| order.id).filter(|_| !hidden);
     answers.note_id(id, group.members.iter().map(|member| ready[*member].slot));
 }
 
@@ -221,15 +221,16 @@ pub(super) async fn create_stubs(
 /// Inserts the orders that are new and locks the others; those are then read and decided again.
 async fn lock<'a>(
     conn: &mut PgConnection,
-    account_id: i64,
+    request: &Import<'_, 'a>,
     changed: &mut [Group<'a>],
     ready: &[Ready<'a>],
     rules: &Rules<'_>,
     answers: &mut Answers<'a>,
     spent: &mut Spent,
 ) -> Result<(), store::Error> {
-    let keyed: Vec<_> = changed.iter().filter_map(Group::keyed).collect();
-    let inserted = store::orders::insert_or_lock(conn, account_id, &keyed).await?;
+    let account_id = request.account_id;
+    let keyed: Vec<_> = changed.iter().filter_map(|group| group.keyed(request)).collect();
+    let inserted = store::orders::insert_or_lock(conn, account_id, &keyed, request.now).await?;
     if !inserted.is_empty() {
         // One of them may have been made and deleted by others since this was read; from now on none can be.
         let first_revision = store::references::versions(conn, account_id).await?.first_revision;
@@ -262,22 +263,23 @@ async fn lock<'a>(
 /// are known when they come again.
 pub(super) async fn write(
     conn: &mut PgConnection,
-    account_id: i64,
+    request: &Import<'_, '_>,
     same: &[Group<'_>],
     changed: &[Group<'_>],
     orders: usize,
-    now: OffsetDateTime,
 ) -> Result<(), store::Error> {
+    let Import { account_id, now, .. } = *request;
     let mut updated = Vec::new();
     let mut lines = Vec::new();
     let mut gone: Vec<(i64, &str)> = Vec::new();
     let mut events = Vec::new();
     let accepted = |group: &&Group<'_>| group.after.is_none() && !group.members.is_empty();
-    let known: Vec<Keyed<'_, '_>> = same.iter().chain(changed).filter(accepted).filter_map(Group::keyed).collect();
+    let known: Vec<Keyed<'_, '_>> =
+        same.iter().chain(changed).filter(accepted).filter_map(|group| group.keyed(request)).collect();
     for group in changed {
         let Some(after) = &group.after else { continue };
         if group.stored.is_some() || group.raised {
-            updated.extend(group.keyed());
+            updated.extend(group.keyed(request));
         }
         if let Some(stored) = &group.stored {
             let stays: HashSet<&str> = after.state.lines.iter().map(|line| &*line.external_id).collect();
@@ -288,7 +290,7 @@ pub(super) async fn write(
         events.extend(group.events.iter().map(|event| (after, &*group.key, event)));
     }
     store::orders::renew_digests(conn, account_id, &known).await?;
-    store::orders::update(conn, account_id, &updated).await?;
+    store::orders::update(conn, account_id, &updated, now).await?;
     store::order_lines::delete(conn, account_id, &gone, orders).await?;
     store::order_lines::write(conn, account_id, &lines, orders).await?;
     let packs: Vec<String> = store::sets(&events, orders)

@@ -32,7 +32,7 @@ impl<'a> Looked<'a> {
         by_text: bool,
         spent: &mut Spent,
     ) -> store::Result<Self> {
-        let CatalogueImport { account_id, kind, items, .. } = *request;
+        let CatalogueImport { account_id, kind, items, head, .. } = *request;
         let mut looked = Looked { known: vec![None; items.len()], digests: HashMap::new(), others_are_new: by_text };
         let plain = spent.plan(|| plain(items));
         looked.others_are_new &= plain.len() == items.len();
@@ -40,7 +40,7 @@ impl<'a> Looked<'a> {
             let ids: Vec<&str> = plain.iter().filter(|_| by_text).map(|(id, _)| *id).collect();
             // The second is done while the database is at work on the first.
             let (found, digests) = tokio::join!(store::items::look(conn, account_id, kind, &ids), async {
-                let digest = |(_, slot): &(&str, usize)| digest::of_text(&items[*slot], version, limits);
+                let digest = |(_, slot): &(&str, usize)| digest::of_text(&items[*slot], version, limits, head.strict);
                 spent.plan(|| plain.iter().map(digest).collect::<Vec<_>>())
             });
             let found = found?;

@@ -49,12 +49,14 @@ pub(super) struct Checks<'r> {
     pub setup: &'r Setup,
     /// Bounds on what is stored.
     pub limits: &'r Limits,
+    /// An order with a field that is not known is refused.
+    pub strict: bool,
 }
 
 impl Checks<'_> {
     /// By what the text of an order is known.
     pub(super) fn digest(&self, sent: &Sent<'_>) -> Digest {
-        digest::of_text(sent, self.setup.version, self.limits)
+        digest::of_text(sent, self.setup.version, self.limits, self.strict)
     }
 
     /// Checks one order of a request, whose text is known by `sent`.

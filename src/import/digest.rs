@@ -40,10 +40,14 @@ pub(super) fn of_order(order: &Order<'_>, setup_version: i64, limits: &Limits) -
     cut(Sha256::new().chain_update(hasher.0))
 }
 
-/// The digest of an order's text and of all that its answer depends on: the same text is the same order.
-pub(super) fn of_text(sent: &Sent<'_>, setup_version: i64, limits: &Limits) -> Digest {
+/// The digest of an order's text and of all that its answer depends on: the same text is the same order. One that was taken
+/// may be refused where the request is `strict`.
+pub(super) fn of_text(sent: &Sent<'_>, setup_version: i64, limits: &Limits, strict: bool) -> Digest {
     let mut head = Bytes(Vec::with_capacity(128));
     (MEANING, setup_version, limits).hash(&mut head);
+    if strict {
+        "strict".hash(&mut head);
+    }
     cut(Sha256::new().chain_update(head.0).chain_update(sent.root).chain_update(sent.text))
 }
 

@@ -6,7 +6,7 @@ use super::changes::{self, Event, Pack};
 use super::orders::Imports;
 use super::setup::named;
 use crate::domain::line_statuses::BUILT_IN_LINE_STATUSES;
-use crate::domain::orders::StoredOrder;
+use crate::domain::orders::{Origin, StoredOrder};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
 use crate::error::{Code, Error};
@@ -19,8 +19,8 @@ use crate::store::order_lines::PlacedLine;
 pub struct Edit<'e> {
     /// Whose order.
     pub account_id: i64,
-    /// The internal id of the caller's token.
-    pub token_id: i64,
+    /// The request itself.
+    pub origin: Origin<'e>,
     /// Its events are written.
     pub announce: bool,
     /// The one 'now' of the request.
@@ -47,7 +47,7 @@ impl Edit<'_> {
         if !self.announce {
             let record = NewImport {
                 created_at: self.now,
-                token_id: self.token_id,
+                token_id: self.origin.token_id,
                 skip_triggers: true,
                 created: 0,
                 updated: 1,
@@ -100,7 +100,7 @@ pub async fn update_line_status(
     after.revision += 1;
     let line: Vec<_> = PlacedLine::all(&after).skip(place).take(1).collect();
     store::order_lines::write(conn, edit.account_id, &line, 1).await?;
-    store::order_edits::touch(conn, edit.account_id, after.id, after.revision, edit.now).await?;
+    store::order_edits::touch(conn, edit.account_id, &after, edit.now, edit.origin).await?;
     let events = changes::events(Some(&before.state), &after.state, after.revision);
     edit.tell(conn, external_id, &after, &events).await?;
     transaction.commit().await.map_err(store::Error::from)?;

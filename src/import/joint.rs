@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use super::orders::{Import, Imports, Posted, Single};
+use super::orders::{Decode, Import, Imports, Posted, Single};
 use super::report::{Item, Outcome, Report, Spent};
 use super::small;
 use crate::domain::batch::{Head, OnError, Sent};
+use crate::domain::orders::Origin;
 
 /// Transactions of joined requests at once, for an account: one can be decided while another is being flushed.
 const MAX_TURNS: usize = 2;
@@ -35,7 +36,10 @@ struct Joined {
     text: String,
     external_id: Option<String>,
     root: String,
-    single: Single,
+    decode: Decode,
+    announce: bool,
+    token_id: i64,
+    request_id: String,
     tokens_version: i64,
     now: OffsetDateTime,
 }
@@ -43,6 +47,11 @@ struct Joined {
 impl Joined {
     fn sent(&self) -> Sent<'_> {
         Sent { text: &self.text, external_id: self.external_id.as_deref(), root: &self.root }
+    }
+
+    fn single(&self) -> Single<'_> {
+        let origin = Origin { token_id: self.token_id, request_id: &self.request_id };
+        Single { decode: self.decode, announce: self.announce, origin }
     }
 }
 
@@ -101,7 +110,10 @@ pub(super) async fn import<'a>(imports: &Arc<Imports>, request: &Import<'_, 'a>)
         text: order.text.to_owned(),
         external_id: order.external_id.map(str::to_owned),
         root: order.root.to_owned(),
-        single: Single { decode, announce, token_id: request.token_id },
+        decode,
+        announce,
+        token_id: request.origin.token_id,
+        request_id: request.origin.request_id.to_owned(),
         tokens_version: request.tokens_version,
         now: request.now,
     };
@@ -141,10 +153,10 @@ async fn run(turn: &Turn, mine: Joined, others: Vec<Waiting>) -> Option<(Item<'s
         others.into_iter().filter(|other| other.joined.tokens_version == mine.tokens_version).collect();
     let joined: Vec<&Joined> = std::iter::once(&mine).chain(others.iter().map(|other| &other.joined)).collect();
     let orders: Vec<Sent<'_>> = joined.iter().map(|joined| joined.sent()).collect();
-    let each: Vec<Single> = joined.iter().map(|joined| joined.single).collect();
+    let each: Vec<Single<'_>> = joined.iter().map(|joined| joined.single()).collect();
     let request = Import {
         account_id: turn.account_id,
-        token_id: mine.single.token_id,
+        origin: mine.single().origin,
         tokens_version: mine.tokens_version,
         head: &Head::default(),
         orders: &orders,

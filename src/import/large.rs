@@ -48,7 +48,7 @@ pub(super) async fn try_once<'a>(
     {
         return Err(Stopped::Careful("it changes definitions"));
     }
-    let checks = Checks { setup: &setup, limits: &imports.limits };
+    let checks = Checks { setup: &setup, limits: &imports.limits, strict: request.head.strict };
     let report = block_in_place(|| {
         std::thread::scope(|scope| {
             let (wanted, wanted_there) = std::sync::mpsc::channel::<Vec<Wanted>>();
@@ -162,15 +162,16 @@ impl<'r, 'a> Large<'r, 'a> {
 
     /// Copies a set of new orders in, and decides the next set meanwhile.
     async fn copy(&mut self, conn: &mut PgConnection, mut new: New<'a>, spent: &mut Spent) -> Result<New<'a>, Stopped> {
-        let account_id = self.quick.request.account_id;
+        let request = self.quick.request;
+        let account_id = request.account_id;
         self.quick.make_customers(conn, MAX_KEYS).await?;
         self.quick.make_stubs(conn, &new).await?;
         self.events.push(std::mem::take(&mut new.events));
         self.write_events(conn, MAX_EVENT_BYTES).await?;
         self.look(conn, spent).await?;
-        let orders = spent.plan(|| copy::orders(account_id, &new.keyed()))?;
+        let orders = spent.plan(|| copy::orders(account_id, &new.keyed(request), request.now))?;
         let copying = copy::send_orders(conn, orders).await?;
-        let (picked, lines) = spent.plan(|| (self.pick(), copy::lines(account_id, &new.keyed())));
+        let (picked, lines) = spent.plan(|| (self.pick(), copy::lines(account_id, &new.keyed(request))));
         // Their rows are all that is needed of them: memory holds no more than the next set beside them.
         new.orders = Vec::new();
         copying.finish().await?;

@@ -16,6 +16,7 @@ use super::setup::Setups;
 use super::{careful, large, small};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, Sent};
+use crate::domain::orders::Origin;
 use crate::domain::rejection::Rejection;
 use crate::error::{Code, Error};
 use crate::store;
@@ -50,8 +51,8 @@ pub struct Imports {
 pub struct Import<'r, 'a> {
     /// Whose orders.
     pub account_id: i64,
-    /// The internal id of the caller's token.
-    pub token_id: i64,
+    /// The request itself.
+    pub origin: Origin<'r>,
     /// The version of the account's tokens by which the caller may import.
     pub tokens_version: i64,
     /// Everything but the orders.
@@ -87,21 +88,21 @@ pub enum Posted<'r, 'a> {
         announce: bool,
     },
     /// Each in a request of its own.
-    Singly(&'r [Single]),
+    Singly(&'r [Single<'r>]),
 }
 
 /// How an order came that was a request of its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Single {
+pub struct Single<'r> {
     /// Decodes it.
     pub decode: Decode,
     /// Its events are written.
     pub announce: bool,
-    /// The internal id of the caller's token.
-    pub token_id: i64,
+    /// The request.
+    pub origin: Origin<'r>,
 }
 
-impl<'a> Import<'_, 'a> {
+impl<'r, 'a> Import<'r, 'a> {
     /// Decodes an order.
     pub(super) fn decode(&self, order: usize, limits: &Limits) -> Decoded<'a> {
         let sent = &self.orders[order];
@@ -117,6 +118,14 @@ impl<'a> Import<'_, 'a> {
         match self.posted {
             Posted::Together { announce, .. } | Posted::Decoded { announce, .. } => (order, announce),
             Posted::Singly(each) => (0, each[order].announce),
+        }
+    }
+
+    /// The request in which an order came.
+    pub(super) fn origin(&self, order: usize) -> Origin<'r> {
+        match self.posted {
+            Posted::Together { .. } | Posted::Decoded { .. } => self.origin,
+            Posted::Singly(each) => each[order].origin,
         }
     }
 }

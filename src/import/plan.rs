@@ -7,6 +7,7 @@ use super::changes::{self, Event};
 use super::check::Ready;
 use super::customers::Customers;
 use super::merge::{Rules, merge};
+use super::orders::Import;
 use super::report::Outcome;
 use crate::domain::orders::StoredOrder;
 use crate::domain::rejection::Rejection;
@@ -22,6 +23,8 @@ pub(super) struct Group<'a> {
     pub after: Option<StoredOrder<'a>>,
     /// Of the order that was applied last.
     pub digests: Digests,
+    /// The slot of the order that changed it last.
+    pub slot: usize,
     /// What to announce.
     pub events: Vec<Event>,
     /// The orders of the request that were accepted, by their places in the list of ready ones.
@@ -34,8 +37,8 @@ pub(super) struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn new(key: Cow<'a, str>, stored: Option<StoredOrder<'a>>) -> Self {
-        let (after, events, members, refused, raised) = Default::default();
-        Group { key, stored, after, digests: Digests::default(), events, members, refused, raised }
+        let (after, slot, events, members, refused, raised) = Default::default();
+        Group { key, stored, after, digests: Digests::default(), slot, events, members, refused, raised }
     }
 
     /// Counts the changes of a new order from a higher revision.
@@ -46,9 +49,9 @@ impl<'a> Group<'a> {
     }
 
     /// The order as it is to be stored or, if it reads as before, as it is stored; on its way to the database.
-    pub(super) fn keyed(&self) -> Option<Keyed<'_, 'a>> {
+    pub(super) fn keyed<'s>(&'s self, request: &Import<'s, '_>) -> Option<Keyed<'s, 'a>> {
         let order = self.after.as_ref().or(self.stored.as_ref())?;
-        Some(Keyed { external_id: &self.key, order, digests: &self.digests })
+        Some(Keyed { external_id: &self.key, order, digests: &self.digests, origin: request.origin(self.slot) })
     }
 
     /// Applies one order as if it came alone; nothing changes if it is refused.
@@ -65,6 +68,7 @@ impl<'a> Group<'a> {
             self.events.extend(changes::events(before.map(|order| &order.state), &state, revision));
         }
         self.after = Some(StoredOrder { id, revision, state });
+        self.slot = ready.slot;
         Ok(outcome)
     }
 

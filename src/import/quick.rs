@@ -73,6 +73,8 @@ pub(super) struct NewOrder<'a> {
     external_id: Cow<'a, str>,
     order: StoredOrder<'a>,
     digests: Digests,
+    /// Its place among the answers.
+    slot: usize,
 }
 
 /// What a set of orders makes.
@@ -91,14 +93,15 @@ impl<'a> New<'a> {
     }
 
     /// The orders on their way to the database.
-    pub(super) fn keyed(&self) -> Vec<Keyed<'_, 'a>> {
-        self.orders.iter().map(NewOrder::keyed).collect()
+    pub(super) fn keyed<'s>(&'s self, request: &Import<'s, '_>) -> Vec<Keyed<'s, 'a>> {
+        self.orders.iter().map(|order| order.keyed(request)).collect()
     }
 }
 
 impl<'a> NewOrder<'a> {
-    fn keyed(&self) -> Keyed<'_, 'a> {
-        Keyed { external_id: &self.external_id, order: &self.order, digests: &self.digests }
+    fn keyed<'s>(&'s self, request: &Import<'s, '_>) -> Keyed<'s, 'a> {
+        let origin = request.origin(self.slot);
+        Keyed { external_id: &self.external_id, order: &self.order, digests: &self.digests, origin }
     }
 }
 
@@ -145,7 +148,7 @@ impl<'r, 'a> Quick<'r, 'a> {
     }
 
     fn rules(&self) -> Rules<'r> {
-        let Checks { setup, limits } = self.checks;
+        let Checks { setup, limits, .. } = self.checks;
         Rules { fields: &setup.fields, limits, first_revision: self.first_revision, now: self.request.now }
     }
 
@@ -220,7 +223,7 @@ impl<'r, 'a> Quick<'r, 'a> {
                 }
             }
             id = Some(order.id).filter(|_| !self.request.head.dry_run);
-            new.orders.push(NewOrder { external_id: key.clone(), order, digests: ready.digests });
+            new.orders.push(NewOrder { external_id: key.clone(), order, digests: ready.digests, slot: ready.slot });
         }
         if Some(found.profile) == ready.spare_profile {
             numbers.profiles.pop();
@@ -302,7 +305,7 @@ impl<'r, 'a> Quick<'r, 'a> {
     ) -> Result<(), Stopped> {
         let Import { account_id, now, .. } = *self.request;
         if new.orders.is_empty()
-            || store::orders::create(conn, account_id, &new.keyed(), &new.events, now, versions).await?
+            || store::orders::create(conn, account_id, &new.keyed(self.request), &new.events, now, versions).await?
         {
             Ok(())
         } else {
@@ -351,7 +354,7 @@ impl<'r, 'a> Quick<'r, 'a> {
         let (mut changed, same): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.after.is_some());
         changed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         create_stubs(conn, account_id, &changed, &later, &self.checks.setup.neighbours).await?;
-        write(conn, account_id, &same, &changed, later.len(), self.request.now).await?;
+        write(conn, self.request, &same, &changed, later.len()).await?;
         for group in same.iter().chain(&changed) {
             let made_here = self.made.contains(&self.hash(&group.key));
             note_id(&mut self.answers, group, &later, self.request.head.dry_run && made_here);

@@ -50,10 +50,10 @@ fn all(request: &Import<'_, '_>, silent: &[usize], items: &[Item<'_>]) -> Vec<Ne
     };
     match request.posted {
         Posted::Together { announce, .. } | Posted::Decoded { announce, .. } => {
-            vec![record(request.token_id, announce, 0..items.len())]
+            vec![record(request.origin.token_id, announce, 0..items.len())]
         }
         Posted::Singly(each) => {
-            (0..).zip(each).map(|(slot, one)| record(one.token_id, one.announce, slot..slot + 1)).collect()
+            (0..).zip(each).map(|(slot, one)| record(one.origin.token_id, one.announce, slot..slot + 1)).collect()
         }
     }
 }

@@ -54,7 +54,7 @@ impl Names {
 }
 
 /// The built-in ones as they are documented, then an account's own, sorted.
-pub(super) fn named<'n>(built_in: &[&'n str], own: impl IntoIterator<Item = &'n String>) -> Arc<str> {
+pub fn named<'n>(built_in: &[&'n str], own: impl IntoIterator<Item = &'n String>) -> Arc<str> {
     let own: BTreeSet<&str> = own.into_iter().map(String::as_str).collect();
     known(built_in.iter().copied().chain(own))
 }

@@ -30,7 +30,7 @@ pub(super) async fn try_once<'a>(
     if !matches!(definitions::differ(request.head, &setup), Ok(false)) {
         return Err(Stopped::Careful("it changes definitions"));
     }
-    let checks = Checks { setup: &setup, limits: &imports.limits };
+    let checks = Checks { setup: &setup, limits: &imports.limits, strict: request.head.strict };
     let orders = 0..request.orders.len();
     let decode = |index| Wanted { index, sent: checks.digest(&request.orders[index]) }.decode(request, checks);
     let mut candidates: Vec<Candidate<'a>> = spent.decode(|| orders.clone().map(decode).collect());

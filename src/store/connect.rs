@@ -101,6 +101,14 @@ pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
     pool.begin().await.map_err(Error::Unavailable)
 }
 
+/// Begins a transaction whose statements all see one moment, and which writes nothing.
+///
+/// # Errors
+/// See [`begin`].
+pub async fn begin_snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    pool.begin_with("begin isolation level repeatable read read only").await.map_err(Error::Unavailable)
+}
+
 /// Longest wait for a lock in a transaction that gives way: less than PostgreSQL's default `deadlock_timeout` of a
 /// second.
 const IMPATIENCE: Duration = Duration::from_millis(300);

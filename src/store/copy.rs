@@ -6,6 +6,7 @@ use serde_json::Map as JsonMap;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::postgres::{PgArgumentBuffer, PgCopyIn};
 use sqlx::{PgConnection, Postgres};
+use time::OffsetDateTime;
 
 use super::item_content::Content;
 use super::items::NewItem;
@@ -90,15 +91,15 @@ impl Rows {
 /// About how many bytes the row of an order, or of a line, takes.
 const ROW_BYTES: usize = 256;
 
-/// Encodes the rows of orders.
+/// Encodes the rows of orders, which are written `now`.
 ///
 /// # Errors
 /// A value does not fit its column: our own mistake.
-pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
+pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>], now: OffsetDateTime) -> Result<Vec<u8>> {
     let mut rows = Rows::new(orders.len() * ROW_BYTES);
-    for Keyed { external_id, order, digests } in orders {
+    for Keyed { external_id, order, digests, origin } in orders {
         let state = &order.state;
-        rows.row(17);
+        rows.row(20);
         rows.field(account_id)?;
         rows.field(order.id)?;
         rows.field(*external_id)?;
@@ -116,6 +117,9 @@ pub fn orders(account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<Vec<u8>> {
         rows.field(state.update_time)?;
         rows.field(&digests.order[..])?;
         rows.field(&digests.sent[..])?;
+        rows.field(now)?;
+        rows.field(origin.token_id)?;
+        rows.field(origin.request_id)?;
     }
     Ok(rows.end())
 }
@@ -197,7 +201,8 @@ pub async fn send_items(conn: &mut PgConnection, kind: ItemType, rows: Vec<u8>) 
 pub async fn send_orders(conn: &mut PgConnection, rows: Vec<u8>) -> Result<Sent<'_>> {
     let statement = "-- orders.copy
         copy orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
-            delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
+            delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest, written_at,
+            token_id, request_id)
         from stdin (format binary)";
     send(conn, statement, rows).await
 }

@@ -20,6 +20,7 @@ pub mod lists;
 pub mod looks;
 pub mod order_edits;
 pub mod order_lines;
+pub mod order_lists;
 pub mod orders;
 pub mod outbox;
 pub mod profiles;

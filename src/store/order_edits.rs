@@ -7,27 +7,31 @@ use time::OffsetDateTime;
 
 use super::Result;
 use super::subscriptions::interval;
+use crate::domain::orders::{Origin, StoredOrder};
 
-/// Notes a change of an order that the transaction has locked and whose lines it changes by itself; the order is known by
-/// no digest from now on.
+/// Notes a change, as of `now`, of an order that the transaction has locked and whose lines it changes by itself; the order is
+/// known by no digest from now on.
 ///
 /// # Errors
 /// The database failed.
 pub async fn touch(
     conn: &mut PgConnection,
     account_id: i64,
-    id: i64,
-    revision: i64,
-    update_time: OffsetDateTime,
+    order: &StoredOrder<'_>,
+    now: OffsetDateTime,
+    origin: Origin<'_>,
 ) -> Result<()> {
     sqlx::query!(
         "-- orders.touch
-        update orders set revision = $3, update_time = $4, digest = null, sent_digest = null
+        update orders set revision = $3, update_time = $4, digest = null, sent_digest = null, written_at = $4, token_id = $5,
+            request_id = $6
         where account_id = $1 and id = $2",
         account_id,
-        id,
-        revision,
-        update_time,
+        order.id,
+        order.revision,
+        now,
+        origin.token_id,
+        origin.request_id,
     )
     .execute(conn)
     .await?;

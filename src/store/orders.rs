@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::order_lines::{self, LineRow, PlacedLine};
 use super::references::Versions;
 use super::{Error, Result, SET, custom_values};
-use crate::domain::orders::{LineState, OrderState, StoredOrder};
+use crate::domain::orders::{LineState, OrderState, Origin, StoredOrder};
 
 /// Separates tags on their way to the database: no text that is stored can hold it.
 const TAG_SEPARATOR: &str = "\u{1f}";
@@ -195,6 +195,8 @@ pub struct Keyed<'s, 'a> {
     pub order: &'s StoredOrder<'a>,
     /// Of the order as it was last sent.
     pub digests: &'s Digests,
+    /// The request that writes it.
+    pub origin: Origin<'s>,
 }
 
 /// Orders, as columns.
@@ -216,12 +218,14 @@ struct Columns<'s> {
     update_times: Vec<OffsetDateTime>,
     digests: Vec<&'s [u8]>,
     sent_digests: Vec<&'s [u8]>,
+    token_ids: Vec<i64>,
+    request_ids: Vec<&'s str>,
 }
 
 impl<'s> Columns<'s> {
     fn of(orders: &[Keyed<'s, '_>]) -> Self {
         let mut columns = Columns::default();
-        for Keyed { external_id, order: StoredOrder { id, revision, state }, digests } in orders {
+        for Keyed { external_id, order: StoredOrder { id, revision, state }, digests, origin } in orders {
             columns.ids.push(*id);
             columns.external_ids.push(external_id);
             columns.revisions.push(*revision);
@@ -238,13 +242,15 @@ impl<'s> Columns<'s> {
             columns.update_times.push(state.update_time);
             columns.digests.push(&digests.order);
             columns.sent_digests.push(&digests.sent);
+            columns.token_ids.push(origin.token_id);
+            columns.request_ids.push(origin.request_id);
         }
         columns
     }
 }
 
 /// Inserts those orders that are not there and locks those that are, in the order of their keys;
-/// returns the internal ids of the inserted ones. `orders` are sorted by key, each key once.
+/// returns the internal ids of the inserted ones. `orders` are sorted by key, each key once; `now` is when they are written.
 ///
 /// # Errors
 /// The database failed.
@@ -252,6 +258,7 @@ pub async fn insert_or_lock(
     conn: &mut PgConnection,
     account_id: i64,
     orders: &[Keyed<'_, '_>],
+    now: OffsetDateTime,
 ) -> Result<HashMap<String, i64>> {
     let mut inserted = HashMap::new();
     for orders in orders.chunks(SET) {
@@ -259,15 +266,15 @@ pub async fn insert_or_lock(
         let rows = sqlx::query!(
             "-- orders.insert_or_lock
             insert into orders (account_id, external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest, written_at, token_id, request_id)
             select $1, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
                 k.delivery_cost, k.region, string_to_array(k.tags, $17), k.custom_fields, k.create_time, k.update_time,
-                k.digest, k.sent_digest
+                k.digest, k.sent_digest, $18, k.token_id, k.request_id
             from unnest($2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::numeric[], $8::text[],
                 $9::numeric[], $10::text[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::timestamptz[],
-                $15::bytea[], $16::bytea[])
+                $15::bytea[], $16::bytea[], $19::bigint[], $20::text[])
                 with ordinality as k (external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest, place)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest, token_id, request_id, place)
             order by k.place
             on conflict (account_id, external_id) do update set revision = excluded.revision where false
             returning id, external_id",
@@ -288,6 +295,9 @@ pub async fn insert_or_lock(
             &columns.digests as &[&[u8]],
             &columns.sent_digests as &[&[u8]],
             TAG_SEPARATOR,
+            now,
+            &columns.token_ids,
+            &columns.request_ids as &[&str],
         )
         .fetch_all(&mut *conn)
         .await?;
@@ -296,32 +306,38 @@ pub async fn insert_or_lock(
     Ok(inserted)
 }
 
-/// Replaces what is stored of orders that the transaction has locked, their lines aside.
+/// Replaces what is stored of orders that the transaction has locked, their lines aside; `now` is when they are written.
 ///
 /// # Errors
 /// The database failed.
-pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_, '_>]) -> Result<()> {
+pub async fn update(
+    conn: &mut PgConnection,
+    account_id: i64,
+    orders: &[Keyed<'_, '_>],
+    now: OffsetDateTime,
+) -> Result<()> {
     for orders in orders.chunks(SET) {
         let columns = Columns::of(orders);
         // An insert that always meets its row: no join that could be planned badly.
         sqlx::query!(
             "-- orders.update
             insert into orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest, written_at, token_id, request_id)
             overriding system value
             select $1, k.id, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
                 k.delivery_cost, k.region, string_to_array(k.tags, $18), k.custom_fields, k.create_time, k.update_time,
-                k.digest, k.sent_digest
+                k.digest, k.sent_digest, $19, k.token_id, k.request_id
             from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::numeric[],
                 $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[],
-                $16::bytea[], $17::bytea[])
+                $16::bytea[], $17::bytea[], $20::bigint[], $21::text[])
                 as k (id, external_id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region,
-                tags, custom_fields, create_time, update_time, digest, sent_digest)
+                tags, custom_fields, create_time, update_time, digest, sent_digest, token_id, request_id)
             on conflict (account_id, external_id) do update set revision = excluded.revision, profile = excluded.profile,
                 endpoint = excluded.endpoint, status = excluded.status, total_price = excluded.total_price,
                 currency = excluded.currency, delivery_cost = excluded.delivery_cost, region = excluded.region,
                 tags = excluded.tags, custom_fields = excluded.custom_fields, create_time = excluded.create_time,
-                update_time = excluded.update_time, digest = excluded.digest, sent_digest = excluded.sent_digest",
+                update_time = excluded.update_time, digest = excluded.digest, sent_digest = excluded.sent_digest,
+                written_at = excluded.written_at, token_id = excluded.token_id, request_id = excluded.request_id",
             account_id,
             &columns.ids,
             &columns.external_ids as &[&str],
@@ -340,6 +356,9 @@ pub async fn update(conn: &mut PgConnection, account_id: i64, orders: &[Keyed<'_
             &columns.digests as &[&[u8]],
             &columns.sent_digests as &[&[u8]],
             TAG_SEPARATOR,
+            now,
+            &columns.token_ids,
+            &columns.request_ids as &[&str],
         )
         .execute(&mut *conn)
         .await?;
@@ -438,16 +457,16 @@ pub async fn create(
             select id from accounts where id = $1 and setup_version = $32 and tokens_version = $33 and first_revision = $34
         ), made as (
             insert into orders (account_id, id, external_id, revision, profile, endpoint, status, total_price, currency,
-                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest)
+                delivery_cost, region, tags, custom_fields, create_time, update_time, digest, sent_digest, written_at, token_id, request_id)
             overriding system value
             select $1, k.id, k.external_id, k.revision, k.profile, k.endpoint, k.status, k.total_price, k.currency,
                 k.delivery_cost, k.region, string_to_array(k.tags, $18), k.custom_fields, k.create_time, k.update_time,
-                k.digest, k.sent_digest
+                k.digest, k.sent_digest, $31, k.token_id, k.request_id
             from unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::numeric[],
                 $9::text[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[], $15::timestamptz[],
-                $16::bytea[], $17::bytea[])
+                $16::bytea[], $17::bytea[], $35::bigint[], $36::text[])
                 as k (id, external_id, revision, profile, endpoint, status, total_price, currency, delivery_cost, region,
-                tags, custom_fields, create_time, update_time, digest, sent_digest), current
+                tags, custom_fields, create_time, update_time, digest, sent_digest, token_id, request_id), current
         ), told as (
             insert into outbox (account_id, events, created_at) select $1, $30, $31 from current where $30 <> ''
         )
@@ -489,6 +508,8 @@ pub async fn create(
         versions.setup,
         versions.tokens,
         versions.first_revision,
+        &columns.token_ids,
+        &columns.request_ids as &[&str],
     )
     .execute(conn)
     .await?;

@@ -7,6 +7,7 @@ use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
 use super::items::{decoded, items, refuse_minor};
+use super::known;
 use super::node::Node;
 use super::orders_import::IN_PLACE_OF_DATA;
 use crate::config::Limits;
@@ -32,6 +33,7 @@ pub fn wanted(limits: &Limits) -> Vec<Wanted> {
         scalar("on_error"),
         scalar("dry_run"),
         scalar("detail"),
+        scalar("strict"),
     ];
     read.into_iter().chain(IN_PLACE_OF_DATA.map(scalar)).collect()
 }
@@ -65,16 +67,35 @@ pub fn categories(document: &Document<'_>, limits: &Limits) -> Result<Vec<SentCa
     })
 }
 
-/// Decodes one product or SKU of a document, of that place in it.
+/// The fields of a product, or of a SKU.
 #[must_use]
-pub fn item<'a>(format: Format, kind: ItemType, index: usize, sent: &Sent<'a>, limits: &Limits) -> DecodedItem<'a> {
-    let (external_id, item) = decoded(format, index, sent, limits, |fields| match kind {
-        ItemType::Product => product(fields, limits),
-        ItemType::Sku => {
-            // First, since it tells more where all fields are missing.
-            fields.external_id("the fields of a SKU")?;
-            let product = fields.required_id("product_external_id")?;
-            item_fields(fields, limits, Some(product))
+pub fn known_fields(kind: ItemType) -> &'static known::Schema {
+    match kind {
+        ItemType::Product => &known::PRODUCT,
+        ItemType::Sku => &known::SKU,
+    }
+}
+
+/// Decodes one product or SKU of a document, of that place in it; `strict`: one with a field that is not known is refused.
+#[must_use]
+pub fn item<'a>(
+    (format, kind, strict): (Format, ItemType, bool),
+    index: usize,
+    sent: &Sent<'a>,
+    limits: &Limits,
+) -> DecodedItem<'a> {
+    let (external_id, item) = decoded(format, index, sent, limits, |fields| {
+        if strict {
+            known::refuse_unknown(fields, known_fields(kind))?;
+        }
+        match kind {
+            ItemType::Product => product(fields, limits),
+            ItemType::Sku => {
+                // First, since it tells more where all fields are missing.
+                fields.external_id("the fields of a SKU")?;
+                let product = fields.required_id("product_external_id")?;
+                item_fields(fields, limits, Some(product))
+            }
         }
     });
     DecodedItem { external_id, item }

@@ -8,6 +8,7 @@ use super::answer::{Object, Value};
 use crate::config::ListMoney;
 use crate::domain::catalogue::{Data, Datum, FIELDS, ItemType, Kind, ListedItem, REGIONAL_FIELDS, RegionalState};
 use crate::domain::custom_fields;
+use crate::domain::matching::{IdentityKind, StoredCustomer, StoredKey};
 use crate::domain::orders::{LineState, ListedOrder, Values};
 use crate::domain::rejection::MINOR;
 use crate::domain::scalars::time_text;
@@ -38,18 +39,19 @@ pub fn values(values: Values<'_>) -> Value<'_> {
     Value::Free(values.into_iter().map(|(key, found)| (key, value(found))).collect())
 }
 
-/// An order.
+/// An order; with its customer, its profile is named by what goes into other accounts, too.
 #[must_use]
-pub fn order(listed: ListedOrder, style: ListMoney) -> Object<'static> {
+pub fn order(listed: ListedOrder, customer: Option<&StoredCustomer>, style: ListMoney) -> Object<'static> {
     let ListedOrder { external_id, profile_id, order } = listed;
     let state = order.state;
     let currency = state.currency;
-    let mut object: Object<'static> = vec![
-        ("id", Value::Int(order.id)),
-        ("profile", Value::Object(vec![("profile_id", Value::Text(profile_id.into()))])),
-        ("external_id", Value::Text(external_id.into())),
-        ("endpoint", Value::Text(state.endpoint)),
-    ];
+    let mut object: Object<'static> = vec![("id", Value::Int(order.id))];
+    match customer {
+        None => object.push(("profile", Value::Object(vec![("profile_id", Value::Text(profile_id.into()))]))),
+        Some(customer) => object.extend(matching(customer)),
+    }
+    object.push(("external_id", Value::Text(external_id.into())));
+    object.push(("endpoint", Value::Text(state.endpoint)));
     add(&mut object, "tags", (!state.tags.is_empty()).then_some(Value::Texts(state.tags)));
     object.push(("status", Value::Text(state.status)));
     add(&mut object, "delivery_cost", state.delivery_cost.map(|cost| money(cost, style)));
@@ -64,7 +66,63 @@ pub fn order(listed: ListedOrder, style: ListMoney) -> Object<'static> {
     if style == ListMoney::Minor {
         object.push(("money", Value::Text(MINOR.into())));
     }
+    object.extend(customer.map(|customer| ("customer", Value::Object(customer_object(customer)))));
     object
+}
+
+/// What is known of a customer.
+#[must_use]
+pub fn customer_object(customer: &StoredCustomer) -> Object<'static> {
+    let key = |key: &StoredKey| {
+        let mut object: Object<'static> = vec![("kind", Value::Text(key.kind.as_str().into()))];
+        add(&mut object, "name", (!key.name.is_empty()).then(|| Value::Text(key.name.clone().into())));
+        object.push(("value", Value::Text(key.value.clone().into())));
+        object
+    };
+    vec![
+        ("profile_id", Value::Text(customer.profile_id.clone().into())),
+        ("keys", Value::Objects(customer.keys.iter().map(key).collect())),
+    ]
+}
+
+/// `matching` with its key fields, by which an import finds the customer again, or makes one like it in another account: an
+/// e-mail address with a phone number, else the first key that names nobody else.
+fn matching(customer: &StoredCustomer) -> Object<'static> {
+    use IdentityKind as Kind;
+    let key = |kind| customer.keys.iter().find(|key| key.kind == kind);
+    let own = |kind| key(kind).filter(|key| !key.is_shared);
+    let text = |text: &str| Value::Text(text.to_owned().into());
+    let one = |mode: &str, field, key: &StoredKey| vec![("matching", text(mode)), (field, text(&key.value))];
+    for (mode, email, phone) in
+        [("email_phone", Kind::EmailProfile, Kind::PhoneProfile), ("email_phone_sub", Kind::EmailSub, Kind::PhoneSub)]
+    {
+        if let (Some(email), Some(phone)) = (own(email), own(phone)) {
+            return vec![("matching", text(mode)), ("email", text(&email.value)), ("phone", text(&phone.value))];
+        }
+    }
+    // These look among their own kind alone.
+    for (mode, field, kind) in [
+        ("email_profile", "email", Kind::EmailProfile),
+        ("email_sub", "email", Kind::EmailSub),
+        ("phone_sub", "phone", Kind::PhoneSub),
+    ] {
+        if let Some(key) = key(kind) {
+            return one(mode, field, key);
+        }
+    }
+    if let Some(key) = own(Kind::PhoneProfile) {
+        return one("phone", "phone", key);
+    }
+    for (mode, [name, value], kind) in [
+        ("push_sub", ["provider", "subscription_id"], Kind::PushSub),
+        ("custom", ["field_name", "field_value"], Kind::Custom),
+        ("custom_sub", ["field_name", "field_value"], Kind::CustomSub),
+    ] {
+        if let Some(key) = key(kind) {
+            return vec![("matching", text(mode)), (name, text(&key.name)), (value, text(&key.value))];
+        }
+    }
+    vec![("matching", text("profile_id")), ("profile_id", text(&customer.profile_id))]
 }
 
 fn line_object(line: LineState<'static>, currency: Cow<'static, str>, style: ListMoney) -> Object<'static> {

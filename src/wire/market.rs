@@ -5,16 +5,26 @@ use std::borrow::Cow;
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::items::readable;
+use super::known::{self, Schema};
 use super::node::Node;
+use super::orders_import::{email, phone};
 use crate::config::Limits;
+use crate::domain::matching::Key;
+use crate::domain::orders::OrderFilter;
 use crate::domain::place::Trail;
-use crate::domain::rejection::{Problem, Rejection};
+use crate::domain::rejection::{Found, Problem, Rejection, known};
 use crate::domain::scalars;
 
 /// Items of a page unless the call says otherwise, and most of them.
 const PAGE: (i64, i64) = (100, 1_000);
 
-/// The fields of the root that some call reads.
+/// By what a list of orders can be narrowed down.
+const FILTERS: [&str; 7] = ["external_ids", "statuses", "endpoint", "updated_from", "updated_to", "email", "phone"];
+
+/// A field of orders that clients send to every call.
+const NO_FIELD: &str = "skip_triggers";
+
+/// The fields of the root that some call reads, lists aside.
 #[must_use]
 pub fn wanted(limits: &Limits) -> Vec<Wanted> {
     let list = |name, max_items| Wanted { name, max_items, key: None };
@@ -30,16 +40,31 @@ pub fn wanted(limits: &Limits) -> Vec<Wanted> {
         "order_line_external_id",
         "status_external_id",
         "skip_triggers",
+        "detail",
     ];
-    let lists = ["ids", "external_ids"].map(|name| list(name, limits.max_orders));
-    let others = OTHER_PAGING.map(|(name, _)| name);
-    scalars.into_iter().chain(others).map(|name| list(name, 0)).chain(lists).collect()
+    let lists = ["ids", "external_ids", "statuses"].map(|name| list(name, limits.max_orders));
+    scalars.into_iter().map(|name| list(name, 0)).chain(lists).collect()
+}
+
+/// The fields of the root that the list of such items reads, those that are no filters and refused included.
+#[must_use]
+pub fn wanted_of_list(limits: &Limits, schema: &Schema) -> Vec<Wanted> {
+    let mut wanted = wanted(limits);
+    let own = FILTERS.into_iter().chain(["newest_first", "with_customer"]);
+    let others = OTHER_PAGING.into_iter().map(|(name, _)| name);
+    for name in own.chain(others).chain(schema.all()) {
+        if wanted.iter().all(|wanted| wanted.name != name) {
+            wanted.push(Wanted { name, max_items: 0, key: None });
+        }
+    }
+    wanted
 }
 
 /// A breach of the number of ids, which answers 413.
 #[must_use]
 pub fn too_many(document: &Document<'_>, limits: &Limits) -> Option<Rejection> {
-    document.too_many(&[("ids", "ids", limits.max_orders), ("external_ids", "ids", limits.max_orders)])
+    let lists = [("ids", "ids"), ("external_ids", "ids"), ("statuses", "statuses")];
+    document.too_many(&lists.map(|(name, things)| (name, things, limits.max_orders)))
 }
 
 /// Reads the fields of a call's root.
@@ -97,36 +122,106 @@ pub struct Page {
     pub after: i64,
     /// Most items.
     pub limit: i64,
-    /// Only orders of this touchpoint.
-    pub endpoint: Option<String>,
 }
 
-/// Decodes what a list is asked for. `kind` is the letter that its pages are known by.
+/// Decodes what a list of products or SKUs is asked for. `kind` is the letter that its pages are known by.
 ///
 /// # Errors
 /// The first field that is wrong; so do the functions below.
-pub fn page(document: &Document<'_>, limits: &Limits, kind: char) -> Result<Page, Rejection> {
+pub fn page(document: &Document<'_>, limits: &Limits, kind: char, schema: &Schema) -> Result<Page, Rejection> {
     with_root(document, limits, |fields| {
-        // An empty one asks for nothing.
-        let is_sent = |node: &Node<'_>| !matches!(node, Node::Text(text) if text.is_empty());
-        let other = OTHER_PAGING.into_iter().find(|(name, _)| fields.node(name).is_some_and(is_sent));
-        if let Some((name, ours)) = other {
-            return Err(fields.refuse(name, Problem::Unsupported { instead: ours }));
-        }
-        let after = match text(&fields, "from_id")? {
-            None => 0,
-            Some(from_id) => after(&from_id, kind)
-                .ok_or_else(|| fields.refuse("from_id", Problem::expected("a next_from_id of this list", &from_id)))?,
-        };
-        let (default, max) = PAGE;
-        let limit = match text(&fields, "limit")? {
-            None => default,
-            Some(limit) => scalars::integer(&limit)
-                .filter(|limit| (1..=max).contains(limit))
-                .ok_or_else(|| fields.refuse("limit", Problem::expected("a whole number from 1 to 1000", &limit)))?,
-        };
-        Ok(Page { after, limit, endpoint: text(&fields, "endpoint")? })
+        refuse_no_filter(&fields, schema, &[])?;
+        page_fields(&fields, kind, 0)
     })
+}
+
+/// The letters that pages of orders are known by, the oldest or the newest first: one is no place in the other.
+pub const ORDERS: [char; 2] = ['o', 'n'];
+
+/// What a list of orders is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OrderPage {
+    /// Where it stands.
+    pub page: Page,
+    /// Which orders it shows.
+    pub filter: OrderFilter,
+    /// What is known of the customers stands with the orders.
+    pub with_customer: bool,
+}
+
+/// Decodes what a list of orders is asked for.
+///
+/// # Errors
+/// See [`page`].
+pub fn order_page(document: &Document<'_>, limits: &Limits) -> Result<OrderPage, Rejection> {
+    with_root(document, limits, |fields| {
+        refuse_no_filter(&fields, &known::ORDER, &FILTERS)?;
+        let newest_first = fields.flag("newest_first")?.unwrap_or_default();
+        let [oldest, newest] = ORDERS;
+        let page = if newest_first { page_fields(&fields, newest, i64::MAX) } else { page_fields(&fields, oldest, 0) }?;
+        let key = |key: Option<Key<'_>>| key.map(|key| key.value.into_owned());
+        let filter = OrderFilter {
+            external_ids: some_ids(&fields, "external_ids", "ids", limits)?,
+            statuses: some_ids(&fields, "statuses", "statuses", limits)?,
+            endpoint: text(&fields, "endpoint")?,
+            updated_from: fields.time("updated_from")?,
+            updated_to: fields.time("updated_to")?,
+            email: key(email(&fields, &[])?),
+            phone: key(phone(&fields, &[])?),
+            newest_first,
+        };
+        Ok(OrderPage { page, filter, with_customer: fields.flag("with_customer")?.unwrap_or_default() })
+    })
+}
+
+/// Ids to look for; an empty list, which would find nothing or everything, is refused.
+fn some_ids(
+    fields: &Fields<'_, '_>,
+    key: &str,
+    things: &'static str,
+    limits: &Limits,
+) -> Result<Option<Vec<String>>, Rejection> {
+    let Some(ids) = fields.ids(key, things, limits.max_orders)? else { return Ok(None) };
+    if ids.is_empty() {
+        return Err(fields.refuse(key, Problem::Expected { what: "at least one", found: Found::Nothing }));
+    }
+    Ok(Some(ids.into_iter().map(Cow::into_owned).collect()))
+}
+
+/// An empty field asks for nothing.
+fn is_sent(fields: &Fields<'_, '_>, name: &str) -> bool {
+    fields.node(name).is_some_and(|node| !matches!(node, Node::Text(text) if text.is_empty()))
+}
+
+/// Refuses a field of the items that is no filter of their list: to ignore it would list all of them.
+fn refuse_no_filter(fields: &Fields<'_, '_>, schema: &Schema, filters: &[&'static str]) -> Result<(), Rejection> {
+    let is_filter = |name: &&str| filters.contains(name) || OTHER_PAGING.iter().any(|(other, _)| other == name);
+    let Some(name) = schema.all().find(|name| !is_filter(name) && *name != NO_FIELD && is_sent(fields, name)) else {
+        return Ok(());
+    };
+    let known = if filters.is_empty() { "this list has none".into() } else { known(filters.iter().copied()) };
+    Err(fields.refuse(name, Problem::unknown_of("filter", name, &known)))
+}
+
+/// Where a page stands; `start` is the id behind which the first one begins.
+fn page_fields(fields: &Fields<'_, '_>, kind: char, start: i64) -> Result<Page, Rejection> {
+    let other = OTHER_PAGING.into_iter().find(|(name, _)| is_sent(fields, name));
+    if let Some((name, ours)) = other {
+        return Err(fields.refuse(name, Problem::Unsupported { instead: ours }));
+    }
+    let after = match text(fields, "from_id")? {
+        None => start,
+        Some(from_id) => after(&from_id, kind)
+            .ok_or_else(|| fields.refuse("from_id", Problem::expected("a next_from_id of this list", &from_id)))?,
+    };
+    let (default, max) = PAGE;
+    let limit = match text(fields, "limit")? {
+        None => default,
+        Some(limit) => scalars::integer(&limit)
+            .filter(|limit| (1..=max).contains(limit))
+            .ok_or_else(|| fields.refuse("limit", Problem::expected("a whole number from 1 to 1000", &limit)))?,
+    };
+    Ok(Page { after, limit })
 }
 
 /// What a page's `next_from_id` says.
@@ -149,6 +244,8 @@ pub struct NamedOrder {
     pub external_id: Option<String>,
     /// Fire nothing.
     pub skip_triggers: bool,
+    /// More of it.
+    pub detail: bool,
 }
 
 /// Decodes which order is meant.
@@ -161,7 +258,8 @@ pub fn named_order(document: &Document<'_>, limits: &Limits) -> Result<NamedOrde
         if id.is_none() && external_id.is_none() {
             return Err(fields.refuse("external_id", Problem::RequiredOr("id")));
         }
-        Ok(NamedOrder { id, external_id, skip_triggers: fields.flag("skip_triggers")?.unwrap_or_default() })
+        let flag = |name| Ok(fields.flag(name)?.unwrap_or_default());
+        Ok(NamedOrder { id, external_id, skip_triggers: flag("skip_triggers")?, detail: flag("detail")? })
     })
 }
 

@@ -13,6 +13,7 @@ pub mod fields;
 pub mod format;
 mod items;
 mod json;
+pub mod known;
 pub mod listed;
 pub mod market;
 pub mod node;

@@ -7,6 +7,7 @@ use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
 use super::items::{decoded, items, list, refuse_minor};
+use super::known::{self, refuse_unknown};
 use super::node::{Node, Text};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, OnError, Sent};
@@ -33,6 +34,7 @@ pub fn wanted(limits: &Limits) -> Vec<Wanted> {
         scalar("on_error"),
         scalar("dry_run"),
         scalar("detail"),
+        scalar("strict"),
     ];
     read.into_iter().chain(IN_PLACE_OF_DATA.map(scalar)).collect()
 }
@@ -83,10 +85,12 @@ pub fn head(document: &Document<'_>, limits: &Limits) -> Result<Head, Rejection>
     )?;
     let dry_run = root_flag(document, "dry_run")?;
     let detail = root_flag(document, "detail")?;
+    let strict = root_flag(document, "strict")?;
     orders(document)?;
     let definitions = items(document, "custom_fields", max_values, definition)?;
     let line_statuses = items(document, "custom_line_statuses", max_values, line_status)?;
-    Ok(Head { definitions, line_statuses, skip_triggers, on_error: on_error.unwrap_or_default(), dry_run, detail })
+    let on_error = on_error.unwrap_or_default();
+    Ok(Head { definitions, line_statuses, skip_triggers, on_error, dry_run, detail, strict })
 }
 
 /// Reads a scalar of the root by the methods that read any object's fields.
@@ -197,17 +201,34 @@ fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
 /// Decodes one order of a JSON document, of that place in it.
 #[must_use]
 pub fn json_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    order(Format::Json, index, item, limits)
+    order(Format::Json, index, item, limits, false)
+}
+
+/// The same, but refuses an order with a field that is not known.
+#[must_use]
+pub fn json_order_strictly<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
+    order(Format::Json, index, item, limits, true)
 }
 
 /// Decodes one order of an XML document, of that place in it.
 #[must_use]
 pub fn xml_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    order(Format::Xml, index, item, limits)
+    order(Format::Xml, index, item, limits, false)
 }
 
-fn order<'a>(format: Format, index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    let (external_id, order) = decoded(format, index, item, limits, |fields| order_fields(fields, limits));
+/// The same, but refuses an order with a field that is not known.
+#[must_use]
+pub fn xml_order_strictly<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
+    order(Format::Xml, index, item, limits, true)
+}
+
+fn order<'a>(format: Format, index: usize, item: &Sent<'a>, limits: &Limits, strict: bool) -> Decoded<'a> {
+    let (external_id, order) = decoded(format, index, item, limits, |fields| {
+        if strict {
+            refuse_unknown(fields, &known::ORDER)?;
+        }
+        order_fields(fields, limits)
+    });
     Decoded { external_id, order }
 }
 
@@ -411,11 +432,11 @@ fn listed_profile<'a>(fields: &Fields<'_, 'a>) -> Result<Option<Key<'a>>, Reject
     profile_id(&profile, &["profile", "profile_id"])
 }
 
-fn email<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
+pub(super) fn email<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
     folded(fields, &["email"], "an e-mail address", matching::fold_email, kinds)
 }
 
-fn phone<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
+pub(super) fn phone<'a>(fields: &Fields<'_, 'a>, kinds: &'static [Kind]) -> Result<Option<Key<'a>>, Rejection> {
     folded(fields, &["phone"], "a phone number of 7 to 15 digits", matching::fold_phone, kinds)
 }
 

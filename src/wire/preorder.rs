@@ -5,6 +5,7 @@ use super::answer::{Object, Value};
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::items::{decoded_node, readable};
+use super::known::{PREORDER, refuse_unknown};
 use super::listed::{add, money};
 use super::node::{Entry, Node, Object as Tree, Text};
 use super::orders_import::{IN_PLACE_OF_DATA, KEY_FIELDS, missing_data, order_fields};
@@ -21,7 +22,7 @@ const ROOT: [&str; 3] = ["external_id", "matching", "profile"];
 /// The fields of the root that the calls read.
 #[must_use]
 pub fn wanted() -> Vec<Wanted> {
-    let own = ["token", "format", "data", "skip_triggers", "dry_run"];
+    let own = ["token", "format", "data", "skip_triggers", "dry_run", "strict"];
     let names = own.into_iter().chain(ROOT).chain(KEY_FIELDS).chain(IN_PLACE_OF_DATA);
     names.map(|name| Wanted { name, max_items: 0, key: None }).collect()
 }
@@ -40,7 +41,8 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
     let others = Node::Object(Tree { entries: others, ..Tree::default() });
     let others = Fields::of(document.format, &others, Trail::Root)?;
     let flag = |name| Ok(others.flag(name)?.unwrap_or_default());
-    let head = Head { skip_triggers: flag("skip_triggers")?, dry_run: flag("dry_run")?, ..Head::default() };
+    let strict = flag("strict")?;
+    let head = Head { skip_triggers: flag("skip_triggers")?, dry_run: flag("dry_run")?, strict, ..Head::default() };
     let stray = match others.node("data") {
         None => return Err(others.refuse("data", missing_data(document))),
         // What stands at the root counts, whatever `data` says.
@@ -53,7 +55,12 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
         Some(other) => Fields::of(document.format, other, place).map(|_| None)?,
     };
     let node = Node::Object(Tree { entries: of_root, stray, ..Tree::default() });
-    let (external_id, order) = decoded_node(document.format, &node, place, |fields| priced(fields, limits));
+    let (external_id, order) = decoded_node(document.format, &node, place, |fields| {
+        if strict {
+            refuse_unknown(fields, &PREORDER)?;
+        }
+        priced(fields, limits)
+    });
     Ok((Decoded { external_id, order: order.map_err(at_its_place) }, head))
 }
 

@@ -97,12 +97,17 @@ async fn run_case(case: &Path, format: &str, rewrite: bool, quick: bool) -> Vec<
     wrong
 }
 
-/// An answer without the public ids of profiles, which are random.
+/// An answer without the public ids of profiles and of requests, which are random.
 fn masked(mut answer: String) -> String {
-    for start in ["\"profile_id\":\"", "<profile_id>"] {
+    for (start, len, mask) in [
+        ("\"profile_id\":\"", 24, "(a random profile id)..."),
+        ("<profile_id>", 24, "(a random profile id)..."),
+        ("\"request_id\":\"", 16, "(a random id)..."),
+        ("<request_id>", 16, "(a random id)..."),
+    ] {
         let places: Vec<usize> = answer.match_indices(start).map(|(at, found)| at + found.len()).collect();
         for at in places {
-            answer.replace_range(at..at + 24, "(a random profile id)...");
+            answer.replace_range(at..at + len, mask);
         }
     }
     answer

@@ -13,6 +13,7 @@ mod differential;
 mod house;
 mod ledger;
 mod lists;
+mod origins;
 mod pages;
 mod process;
 mod quick;

@@ -1,0 +1,196 @@
+//! Which fields the imports read of an order, a product or a SKU. All others are ignored, or refused where a request is strict.
+
+use std::ops::ControlFlow;
+
+use super::fields::Fields;
+use super::format::Format;
+use super::node::{self, Node, Text};
+use crate::config::Limits;
+use crate::domain::batch::Sent;
+use crate::domain::catalogue::{FIELDS, Kind, REGIONAL_FIELDS};
+use crate::domain::place::Trail;
+use crate::domain::rejection::{Problem, Rejection, known};
+
+/// Most ignored fields of an item that are told.
+const MAX_TOLD: usize = 10;
+
+/// The fields of an object.
+#[derive(Debug)]
+pub struct Schema {
+    /// Those that are read ….
+    names: &'static [&'static str],
+    /// …, and these.
+    data: &'static [(&'static str, Kind)],
+    /// Those that only lists show: sent back, they mean nothing.
+    listed: &'static [&'static str],
+    /// Lists of objects, by the fields in which they stand.
+    lists: &'static [(&'static str, &'static Schema)],
+    /// Objects, likewise.
+    objects: &'static [(&'static str, &'static Schema)],
+}
+
+const fn plain(names: &'static [&'static str], listed: &'static [&'static str]) -> Schema {
+    Schema { names, data: &[], listed, lists: &[], objects: &[] }
+}
+
+const ORDER_NAMES: &[&str] = &[
+    "external_id",
+    "matching",
+    "email",
+    "phone",
+    "profile_id",
+    "provider",
+    "subscription_id",
+    "field_name",
+    "field_value",
+    "profile",
+    "endpoint",
+    "status",
+    "total_price",
+    "currency",
+    "lines",
+    "lines_mode",
+    "delivery_cost",
+    "create_time",
+    "update_time",
+    "tags",
+    "region",
+    "custom_fields",
+    "skip_triggers",
+];
+
+/// An order.
+pub static ORDER: Schema = Schema {
+    names: ORDER_NAMES,
+    data: &[],
+    listed: &["id", "money", "revision", "customer", "import"],
+    lists: &[("lines", &LINE)],
+    objects: &[("profile", &PROFILE)],
+};
+
+/// The order of a preorder.
+pub(super) static PREORDER: Schema = Schema {
+    names: ORDER_NAMES,
+    data: &[],
+    listed: &["final_total_price", "id", "money", "revision", "customer", "import"],
+    lists: &[("lines", &LINE)],
+    objects: &[("profile", &PROFILE)],
+};
+
+static PROFILE: Schema = plain(&["profile_id"], &[]);
+static LINE: Schema = plain(
+    &[
+        "external_id",
+        "product",
+        "sku",
+        "status",
+        "base_price_per_item",
+        "min_price_per_item",
+        "final_price_per_item",
+        "count",
+        "custom_fields",
+    ],
+    &["currency"],
+);
+
+/// A product.
+pub static PRODUCT: Schema = Schema {
+    names: &["external_id", "name", "custom_fields", "regional_data", "sku"],
+    data: &FIELDS,
+    listed: &["id", "money"],
+    lists: &[("regional_data", &REGION), ("sku", &SKU)],
+    objects: &[],
+};
+
+/// A SKU.
+pub static SKU: Schema = Schema {
+    names: &["external_id", "name", "custom_fields", "regional_data", "product_external_id"],
+    data: &FIELDS,
+    listed: &["id", "money"],
+    lists: &[("regional_data", &REGION)],
+    objects: &[],
+};
+
+static REGION: Schema = Schema { data: &REGIONAL_FIELDS, ..plain(&["external_id", "custom_fields"], &[]) };
+
+impl Schema {
+    /// The fields that are read.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.iter().copied().chain(self.data.iter().map(|(name, _)| *name))
+    }
+
+    /// The fields that are read, and those that lists show.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static str> {
+        self.names().chain(self.listed.iter().copied())
+    }
+
+    /// True for a field that is read, or that lists show.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.all().any(|known| known == name)
+    }
+
+    /// The schema of the objects in a field, where their fields are not free.
+    #[must_use]
+    pub fn inside(&self, name: &str) -> Option<&'static Schema> {
+        self.lists.iter().chain(self.objects).find(|(field, _)| *field == name).map(|(_, schema)| *schema)
+    }
+
+    /// Tells each field that is not known, with the fields beside it, until it is told to stop.
+    fn unknown(
+        &self,
+        fields: &Fields<'_, '_>,
+        tell: &mut dyn FnMut(&Schema, &Fields<'_, '_>, &str) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let is_unknown = |(key, node): &(&Text<'_>, &Node<'_>)| **node != Node::Nothing && !self.knows(key.shown());
+        for (key, _) in fields.free().filter(is_unknown) {
+            tell(self, fields, key.shown())?;
+        }
+        let mut enter =
+            |schema: &Schema, node: &Node<'_>, trail: Trail<'_>| match Fields::of(fields.format(), node, trail) {
+                Ok(fields) => schema.unknown(&fields, tell),
+                // What is no object fails the item, or nothing of it is read.
+                Err(_) => ControlFlow::Continue(()),
+            };
+        for (name, schema) in self.lists {
+            let list = Trail::Field(&fields.trail, name);
+            let nodes = fields.list(name).unwrap_or_default().unwrap_or_default();
+            for (index, node) in nodes.into_iter().enumerate() {
+                enter(schema, node, Trail::Item(&list, index))?;
+            }
+        }
+        for (name, schema) in self.objects {
+            if let Some(node) = fields.node(name) {
+                enter(schema, node, Trail::Field(&fields.trail, name))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Refuses an item with a field that is not known.
+pub(super) fn refuse_unknown(fields: &Fields<'_, '_>, schema: &Schema) -> Result<(), Rejection> {
+    let mut refused = Ok(());
+    let _ = schema.unknown(fields, &mut |schema, fields, name| {
+        refused = Err(fields.refuse(name, Problem::unknown_of("field", name, &known(schema.names()))));
+        ControlFlow::Break(())
+    });
+    refused
+}
+
+/// The fields of an item that are ignored, by their places in it: `lines[0].price`; at most ten. `secret`, the request's token,
+/// never shows in them.
+#[must_use]
+pub fn ignored(format: Format, schema: &Schema, item: &Sent<'_>, limits: &Limits, secret: &str) -> Vec<String> {
+    let mut ignored = Vec::new();
+    let Ok(node) = node::read(format, item, limits.max_values()) else { return ignored };
+    let Ok(fields) = Fields::of(format, &node, Trail::Root) else { return ignored };
+    let _ = schema.unknown(&fields, &mut |_, fields, name| {
+        let place = fields.trail.place().field(name).text(secret);
+        if !ignored.contains(&place) {
+            ignored.push(place);
+        }
+        if ignored.len() < MAX_TOLD { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    ignored
+}
