@@ -4,6 +4,7 @@ mod database;
 mod demo;
 mod events;
 mod files;
+mod order;
 mod output;
 mod serve;
 mod setup;
@@ -89,6 +90,9 @@ enum Command {
     Import(files::ImportArguments),
     /// Export orders or products into a file that can be imported again
     Export(files::ExportArguments),
+    /// Orders: what is stored of one, or of some
+    #[command(subcommand)]
+    Order(OrderCommand),
     /// The ledger: what became of each event, and why an order made none
     #[command(subcommand)]
     Events(EventsCommand),
@@ -323,6 +327,16 @@ enum SubscriptionCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum OrderCommand {
+    /// Show an order, its customer's keys, and which request changed it last
+    #[command(group(ArgGroup::new("from").args(["account", "server"]).required(true)))]
+    Show(order::ShowArguments),
+    /// List orders, the oldest first
+    #[command(group(ArgGroup::new("from").args(["account", "server"]).required(true)))]
+    List(Box<order::ListArguments>),
+}
+
 /// Which events are meant.
 #[derive(Debug, Clone, Args)]
 struct Selected {
@@ -404,6 +418,12 @@ pub fn run() -> anyhow::Result<ExitCode> {
             Command::Deliver { .. } => Box::pin(serve::deliver_alone(settings)).await?,
             Command::Import(arguments) => return Box::pin(transfer::import(settings, output, &arguments)).await,
             Command::Export(arguments) => Box::pin(transfer::export(settings, &arguments)).await?,
+            Command::Order(OrderCommand::Show(arguments)) => {
+                Box::pin(order::show(settings, output, &arguments)).await?;
+            }
+            Command::Order(OrderCommand::List(arguments)) => {
+                Box::pin(order::list(settings, output, &arguments)).await?;
+            }
             command => setup::run(&settings, output, command).await?,
         }
         Ok(ExitCode::SUCCESS)

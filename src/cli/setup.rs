@@ -64,6 +64,7 @@ async fn on_database(database: &Database, output: Output, command: Command) -> a
         | Command::Deliver { .. }
         | Command::Import(_)
         | Command::Export(_)
+        | Command::Order(_)
         | Command::Migrate => Ok(()),
         Command::Subscription(command) => super::subscription::run(conn, output, command).await,
         Command::Events(command) => super::events::run(conn, output, command).await,

@@ -16,13 +16,13 @@ use crate::store;
 const SOME_FAILED: u8 = 3;
 
 /// A target, and what is to be closed when it was used.
-struct Opened {
+pub(super) struct Opened {
     target: Target,
     database: Option<(Database, sqlx::PgPool)>,
 }
 
 impl Opened {
-    async fn of(settings: Settings, place: &Where) -> anyhow::Result<Self> {
+    pub(super) async fn of(settings: Settings, place: &Where) -> anyhow::Result<Self> {
         let Some(account) = &place.account else {
             let url = place.server.as_deref().unwrap_or_default();
             return Ok(Opened { target: Target::server(url)?, database: None });
@@ -70,8 +70,13 @@ impl Opened {
         Ok((Target::Local { app, pool: pool.clone(), account_id: account.id, name }, pool))
     }
 
+    /// The target.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Leaves nothing behind.
-    async fn close(self) -> anyhow::Result<()> {
+    pub(super) async fn close(self) -> anyhow::Result<()> {
         let Opened { target, database } = self;
         let Some((database, pool)) = database else { return Ok(()) };
         let finished = target.finish().await;

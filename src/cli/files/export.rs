@@ -29,25 +29,33 @@ pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments)
         (None, _) => FileFormat::Ndjson,
     };
     format.check(arguments.what)?;
+    if arguments.with_customers && arguments.what != What::Orders {
+        bail!("with-customers: expected orders, found {}", arguments.what.as_str());
+    }
     let Some(file) = arguments.file.as_ref().filter(|file| file.as_os_str() != "-") else {
-        return pages(target, arguments.what, format, std::io::stdout().lock()).await;
+        return pages(target, arguments, format, std::io::stdout().lock()).await;
     };
     // Under another name until it is whole.
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
     let out = File::create(&new).with_context(|| new.display().to_string())?;
-    let count = pages(target, arguments.what, format, &out).await?;
+    let count = pages(target, arguments, format, &out).await?;
     out.sync_all()?;
     fs::rename(&new, file).with_context(|| file.display().to_string())?;
     Ok(count)
 }
 
-async fn pages(target: &Target, what: What, format: FileFormat, out: impl Write) -> anyhow::Result<u64> {
+async fn pages(
+    target: &Target,
+    arguments: &ExportArguments,
+    format: FileFormat,
+    out: impl Write,
+) -> anyhow::Result<u64> {
     let mut out = Writer::new(format, out)?;
     let mut from_id = String::new();
     loop {
-        let (items, next) = page(target, what, format, &from_id).await?;
+        let (items, next) = page(target, arguments, format, &from_id).await?;
         for item in &items {
             out.write(item)?;
         }
@@ -59,10 +67,19 @@ async fn pages(target: &Target, what: What, format: FileFormat, out: impl Write)
 }
 
 /// A page's items, and where the next one begins.
-async fn page(target: &Target, what: What, format: FileFormat, from_id: &str) -> anyhow::Result<(Vec<String>, String)> {
-    let body = json!({"limit": PAGE, "from_id": from_id}).to_string().into_bytes();
+async fn page(
+    target: &Target,
+    arguments: &ExportArguments,
+    format: FileFormat,
+    from_id: &str,
+) -> anyhow::Result<(Vec<String>, String)> {
+    let mut body = json!({"limit": PAGE, "from_id": from_id});
+    if arguments.with_customers {
+        body["with_customer"] = true.into();
+    }
+    let body = body.to_string().into_bytes();
     let answered = if format == FileFormat::Xml { "xml" } else { "json" };
-    let call = format!("{}/list?format={answered}", what.as_str());
+    let call = format!("{}/list?format={answered}", arguments.what.as_str());
     let (_, answer) = target.post(&call, "application/json", body).await?;
     let mut items = Vec::new();
     let mut next = String::new();

@@ -5,13 +5,8 @@ use std::collections::BTreeSet;
 use quick_xml::events::Event;
 use serde_json::Value as Json;
 
-use super::table::{LINE, ORDER};
 use super::{FileFormat, What};
-use crate::domain::catalogue::{FIELDS, REGIONAL_FIELDS};
-
-/// The fields of an order that CSV has in another way, or not.
-const MORE_OF_ORDER: [&str; 5] = ["lines", "lines_mode", "money", "profile", "skip_triggers"];
-const MORE_OF_ITEM: [&str; 5] = ["external_id", "name", "custom_fields", "regional_data", "money"];
+use crate::wire::known;
 
 /// The fields of a record that are not read, like `lines.quantity`.
 pub(super) fn unread(what: What, format: FileFormat, text: &str) -> BTreeSet<String> {
@@ -25,31 +20,19 @@ pub(super) fn unread(what: What, format: FileFormat, text: &str) -> BTreeSet<Str
     unread
 }
 
-/// The names that are read in an object, by the way to it; `None` where they are free, or where no object is expected.
-fn names(what: What, object: &str) -> Option<Vec<&'static str>> {
-    let of = |fields: &[(&'static str, _)], more: &[&'static str]| {
-        fields.iter().map(|(name, _)| *name).chain(more.iter().copied()).collect()
-    };
-    Some(match (what, object) {
-        (What::Orders, "") => [&ORDER[..], &MORE_OF_ORDER].concat(),
-        (What::Orders, "lines") => LINE.to_vec(),
-        (What::Orders, "profile") => vec!["profile_id"],
-        (What::Products, "") => of(&FIELDS, &[&MORE_OF_ITEM[..], &["sku"]].concat()),
-        (What::Products, "sku") => of(&FIELDS, &[&MORE_OF_ITEM[..], &["product_external_id"]].concat()),
-        (What::Products, "regional_data" | "sku.regional_data") => {
-            of(&REGIONAL_FIELDS, &["external_id", "custom_fields"])
-        }
-        _ => return None,
-    })
-}
-
 /// The first field on the way to another one that is not read.
 fn first_unread(what: What, path: &[String]) -> Option<String> {
-    (0..path.len()).find_map(|at| {
-        let known = names(what, &path[..at].join("."));
-        let is_unread = known.is_some_and(|known| !known.contains(&path[at].as_str()));
-        is_unread.then(|| path[..=at].join("."))
-    })
+    let mut schema = match what {
+        What::Orders => &known::ORDER,
+        What::Products => &known::PRODUCT,
+    };
+    for (at, name) in path.iter().enumerate() {
+        if !schema.knows(name) {
+            return Some(path[..=at].join("."));
+        }
+        schema = schema.inside(name)?;
+    }
+    None
 }
 
 /// Tells the ways to all fields of a value. Lists are no steps, nor are the numbers by which some write them.

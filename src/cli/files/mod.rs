@@ -233,6 +233,9 @@ pub(super) struct ExportArguments {
     /// How it is written [default: as the file's name says, else ndjson]
     #[arg(long, value_enum)]
     format: Option<FileFormat>,
+    /// Orders with their customers' keys, so that they go into another account; else into the same one only
+    #[arg(long)]
+    with_customers: bool,
     /// The file [default: standard output]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,

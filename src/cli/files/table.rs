@@ -284,10 +284,11 @@ pub(super) fn write(out: &mut csv::Writer<impl Write>, order: &str) -> anyhow::R
         Some(Json::Object(object)) if object.is_empty() => String::new(),
         Some(other) => other.to_string(),
     };
-    let of_order = |name: &str| match name {
-        "matching" => "profile_id".to_owned(),
-        "profile_id" => cell(order.get("profile").and_then(|profile| profile.get("profile_id"))),
-        name => cell(order.get(name)),
+    let profile = order.get("profile").and_then(|profile| profile.get("profile_id"));
+    let of_order = |name: &str| match (name, profile) {
+        ("matching", Some(_)) => "profile_id".to_owned(),
+        ("profile_id", Some(id)) => cell(Some(id)),
+        (name, _) => cell(order.get(name)),
     };
     let shared: Vec<String> = ORDER.iter().map(|name| of_order(name)).collect();
     for line in order.get("lines").and_then(Json::as_array).into_iter().flatten() {

@@ -61,7 +61,12 @@ impl Target {
     }
 
     /// Makes a call of the market, and makes it again where that may help; returns the HTTP status and the body of the answer.
-    pub(super) async fn post(&self, call: &str, content_type: &str, body: Vec<u8>) -> anyhow::Result<(u16, Vec<u8>)> {
+    pub(in crate::cli) async fn post(
+        &self,
+        call: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<(u16, Vec<u8>)> {
         let body = Bytes::from(body);
         let mut wait = FIRST_WAIT;
         for number in 1.. {

@@ -10,6 +10,7 @@ mod files;
 mod lines;
 mod log;
 mod metrics;
+mod orders;
 mod program;
 mod settings;
 mod setup;
