@@ -34,11 +34,6 @@ impl<T> Reading<T> {
         Reading { page: Page { items: Vec::new(), last: None }, limit, max_bytes, bytes: 0 }
     }
 
-    /// Nothing stands on it yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.page.items.is_empty()
-    }
-
     /// The page, as far as it was read.
     pub(super) fn page(self) -> Page<T> {
         self.page

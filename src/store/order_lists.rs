@@ -19,45 +19,36 @@ struct OrderKey {
     profile_id: Option<String>,
 }
 
-/// The orders of an account that a filter lets through, behind one of them, at most `limit` and about `max_bytes` of them.
+/// The orders of an account that a filter lets through, behind one of them, at most `limit` and about `max_bytes` of them. All
+/// statements of the transaction have to see one moment.
 ///
 /// # Errors
 /// The database failed, or holds what cannot be.
 pub async fn page(
     conn: &mut PgConnection,
     account_id: i64,
-    mut after: i64,
+    after: i64,
     (limit, max_bytes): (i64, usize),
     filter: &OrderFilter,
 ) -> Result<Page<ListedOrder>> {
     let mut reading = Reading::new(limit, max_bytes);
     let profiles = customers(conn, account_id, filter).await?;
-    // One that went meanwhile is left out, as is one that is there again under another number: that comes later. A page of
-    // which all went is no page.
-    while reading.is_empty() {
-        let keys = keys(conn, account_id, after, limit, filter, profiles.as_deref()).await?;
-        let Some(last) = keys.last() else { break };
-        after = last.id;
-        let mut keys = keys.as_slice();
-        while !keys.is_empty() {
-            let (some, others) = keys.split_at(reading.next().min(keys.len()));
-            if some.is_empty() {
+    let keys = keys(conn, account_id, after, limit, filter, profiles.as_deref()).await?;
+    let mut keys = keys.as_slice();
+    while let (some, others) = keys.split_at(reading.next().min(keys.len()))
+        && !some.is_empty()
+    {
+        keys = others;
+        let external_ids: Vec<&str> = some.iter().map(|key| &*key.external_id).collect();
+        let mut orders = super::orders::read(conn, account_id, &external_ids).await?;
+        for key in some {
+            let corrupt = |column| Error::Corrupt { table: "orders", column, what: format!("of order {}", key.id) };
+            let order = orders.remove(&key.external_id).ok_or_else(|| corrupt("external_id"))?;
+            let profile_id = key.profile_id.clone().ok_or_else(|| corrupt("profile"))?;
+            let bytes = order_bytes(&order);
+            let listed = ListedOrder { external_id: key.external_id.clone(), profile_id, order };
+            if !reading.add(key.id, listed, bytes) {
                 return Ok(reading.page());
-            }
-            keys = others;
-            let external_ids: Vec<&str> = some.iter().map(|key| &*key.external_id).collect();
-            let mut orders = super::orders::read(conn, account_id, &external_ids).await?;
-            for key in some {
-                let order = orders.remove(&key.external_id).filter(|order| order.id == key.id);
-                let Some(order) = order else { continue };
-                let no_profile =
-                    || Error::Corrupt { table: "orders", column: "profile", what: format!("of order {}", order.id) };
-                let profile_id = key.profile_id.clone().ok_or_else(no_profile)?;
-                let bytes = order_bytes(&order);
-                let listed = ListedOrder { external_id: key.external_id.clone(), profile_id, order };
-                if !reading.add(key.id, listed, bytes) {
-                    return Ok(reading.page());
-                }
             }
         }
     }
