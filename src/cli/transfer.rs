@@ -108,8 +108,13 @@ pub(super) async fn import(
 
 /// Exports into a file.
 pub(super) async fn export(settings: Settings, arguments: &ExportArguments) -> anyhow::Result<()> {
+    files::check_export(arguments)?;
+    let stop = crate::shutdown::on_signal().context("signals")?;
     let opened = Opened::of(settings, &arguments.place).await?;
-    let done = Box::pin(files::export(&opened.target, arguments)).await;
+    let done = tokio::select! {
+        done = Box::pin(files::export(&opened.target, arguments)) => done,
+        () = stop.cancelled() => Err(anyhow::anyhow!("the export was interrupted, and nothing was written")),
+    };
     let closed = opened.close().await;
     let count = done?;
     eprintln!("{count} were exported");

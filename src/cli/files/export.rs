@@ -1,9 +1,10 @@
 //! `ordergate export`: page by page into a file, or to standard output.
 
-use std::fs::{self, File};
+use std::fs::{self, Permissions};
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use encoding_rs::UTF_8;
@@ -16,9 +17,11 @@ use super::{ExportArguments, FileFormat, Target, What, table, xml};
 
 /// Items of a page.
 const PAGE: u32 = 1_000;
+/// Who may read and write a new file, but for what the umask takes away.
+const NEW_MODE: u32 = 0o666;
 
-/// Exports; returns how many items there were.
-pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments) -> anyhow::Result<u64> {
+/// The file, if it is not standard output, and how it is written.
+pub(in crate::cli) fn check(arguments: &ExportArguments) -> anyhow::Result<(Option<&Path>, FileFormat)> {
     let is_gz = |file: &PathBuf| file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     if let Some(file) = arguments.file.as_ref().filter(|file| is_gz(file)) {
         bail!("{}: expected a name without .gz; pack it afterwards", file.display());
@@ -32,18 +35,43 @@ pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments)
     if arguments.with_customers && arguments.what != What::Orders {
         bail!("with-customers: expected orders, found {}", arguments.what.as_str());
     }
-    let Some(file) = arguments.file.as_ref().filter(|file| file.as_os_str() != "-") else {
+    let file = arguments.file.as_deref().filter(|file| file.as_os_str() != "-");
+    file.map_or(Ok(()), |file| check_place(file, arguments.force))?;
+    Ok((file, format))
+}
+
+/// Exports; returns how many items there were.
+pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments) -> anyhow::Result<u64> {
+    let (file, format) = check(arguments)?;
+    let Some(file) = file else {
         return pages(target, arguments, format, std::io::stdout().lock()).await;
     };
-    // Under another name until it is whole.
-    let mut new = file.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let out = File::create(&new).with_context(|| new.display().to_string())?;
-    let count = pages(target, arguments, format, &out).await?;
-    out.sync_all()?;
-    fs::rename(&new, file).with_context(|| file.display().to_string())?;
+    // What a link names is written, not the link.
+    let place = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let named = || file.display().to_string();
+    // Under another name until it is whole; dropped before, it is gone.
+    let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = fs::metadata(&place).map_or(NEW_MODE, |old| old.permissions().mode());
+    let mut new = tempfile::Builder::new();
+    let new = new.prefix(".ordergate-").suffix(".new").permissions(Permissions::from_mode(mode));
+    let new = new.tempfile_in(dir).with_context(named)?;
+    let count = pages(target, arguments, format, new.as_file()).await?;
+    new.as_file().sync_all().with_context(named)?;
+    let kept = if arguments.force { new.persist(&place) } else { new.persist_noclobber(&place) };
+    kept.map_err(|error| error.error).with_context(named)?;
     Ok(count)
+}
+
+/// Refuses a place where a file may not be put.
+fn check_place(file: &Path, force: bool) -> anyhow::Result<()> {
+    let Ok(old) = fs::metadata(file) else { return Ok(()) };
+    if !old.is_file() {
+        bail!("{}: expected a file, found something else; without --file, it goes to standard output", file.display());
+    }
+    if !force {
+        bail!("{}: expected a file that is not there yet; say --force to replace it", file.display());
+    }
+    Ok(())
 }
 
 async fn pages(

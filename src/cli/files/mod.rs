@@ -33,7 +33,7 @@ use map::Map;
 use table::Layout;
 
 pub(super) use explain::explain;
-pub(super) use export::export;
+pub(super) use export::{check as check_export, export};
 pub(super) use import::import;
 pub(super) use target::Target;
 
@@ -239,4 +239,7 @@ pub(super) struct ExportArguments {
     /// The file [default: standard output]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "file")]
+    force: bool,
 }

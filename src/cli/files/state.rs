@@ -75,8 +75,9 @@ impl Failed {
             written: Mark::default(),
             hasher: crc32fast::Hasher::new(),
         };
-        if !failed.path.exists() {
-            return Ok(failed);
+        let Ok(old) = fs::metadata(&failed.path) else { return Ok(failed) };
+        if !old.is_file() {
+            bail!("{}: expected a file for orders that fail, found something else", failed.path.display());
         }
         if let Some(mark) = acknowledged
             && checksum(&failed.path, mark.bytes)? == Some(mark.crc32)

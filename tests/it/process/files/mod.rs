@@ -88,7 +88,7 @@ async fn every_format_goes_in_and_out_and_in_again() {
     assert_eq!((ended.code, summary(&ended)), (Some(0), [40, 40, 0, 0, 0]), "{}", ended.err);
     let products = json!({"categories": [{"external_id": "c"}], "data": [{"external_id": "P", "name": "<P>", "price": "1.5",
         "barcode": [4_006_381_333_931_i64], "categories": ["c"], "sku": [{"external_id": "S", "name": "S"}]}]});
-    let file = files.write("products.json", products.to_string());
+    let file = files.write("given.json", products.to_string());
     assert_eq!(summary(&import(&db, "--what products", &file)), [1, 1, 0, 0, 0]);
     for name in ["orders.json", "orders.ndjson", "orders.xml", "orders.csv"] {
         export(&db, "orders", &files.path(name));
@@ -100,7 +100,7 @@ async fn every_format_goes_in_and_out_and_in_again() {
         assert_eq!(summary(&import(&db, "--what products", &files.path(name))), [1, 0, 0, 1, 0], "{name}");
     }
     let left: Vec<_> = std::fs::read_dir(files.0.path()).expect("a directory").collect();
-    assert_eq!(left.len(), 7, "nothing is left beside the files: {left:?}");
+    assert_eq!(left.len(), 8, "nothing is left beside the files: {left:?}");
     // The same orders in another account's database read the same.
     let other = shop().await;
     assert_eq!(summary(&import(&other, "--dry-run", Path::new(BASKETS))), [40, 40, 0, 0, 0]);
@@ -160,4 +160,41 @@ async fn what_a_file_says_of_events_holds_for_all_its_batches() {
     let failed = read(&files.path("d.ndjson.failed.ndjson"));
     assert!(failed.contains("line 2, column 1: expected an order of at most") && failed.len() < 2_000, "{failed:.300}");
     assert_eq!(db.text("select count(*) from orders where external_id in ('D', 'E', 'F', 'G')").await, "4");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_replaces_a_file_only_by_force_and_only_when_it_is_whole() {
+    let (db, files) = (shop().await, Files::new());
+    assert_eq!(import(&db, "", Path::new(BASKETS)).code, Some(0));
+    let file = files.write("orders.ndjson", "what somebody kept\n");
+    let link = files.path("link.ndjson");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let export = |options: &str, file: &Path| ordergate(&db, &format!("export orders {options} --file")).arg(file);
+    let expected = "expected a file that is not there yet; say --force to replace it";
+    for place in [&file, &link] {
+        let sentence = export("--account test", place).refused();
+        assert_eq!(sentence, format!("{}: {expected}", place.display()));
+    }
+    // A server that answers nothing useful: the export fails half way.
+    let fails = export("--force --server http://127.0.0.1:1", &file).env("ORDERGATE_TOKEN", "a-token-of-nobody");
+    fails.refused();
+    assert_eq!(read(&file), "what somebody kept\n");
+    export("--force --account test", &link).done();
+    assert_eq!(read(&file).lines().count(), 40);
+    assert!(link.is_symlink(), "what a link names is written");
+    let dir = files.path("dir.ndjson");
+    std::fs::create_dir(&dir).expect("a directory");
+    for sentence in [
+        export("--force --account test", &dir).refused(),
+        import(&db, &format!("--failed {}", dir.display()), Path::new(BASKETS)).refusal(),
+    ] {
+        assert!(
+            sentence.contains("dir.ndjson: expected a file") && sentence.contains("found something else"),
+            "{sentence}"
+        );
+    }
+    let mut left: Vec<_> =
+        std::fs::read_dir(files.0.path()).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["dir.ndjson", "link.ndjson", "orders.ndjson"], "nothing is left beside the files");
 }
