@@ -4,6 +4,8 @@ mod database;
 mod demo;
 mod events;
 mod files;
+mod given;
+mod listen;
 mod order;
 mod output;
 mod serve;
@@ -14,9 +16,9 @@ mod transfer;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Common, Given, Settings};
+use crate::config::{Common, Delivery, GENERAL, Given, Settings};
 use crate::delivery::ledger::State;
 use crate::domain::scalars;
 use output::Output;
@@ -26,13 +28,16 @@ use output::Output;
 /// Start with `ordergate serve --demo`: it needs no setup and prints a line to try. For a server of your own,
 /// set an account up (account, channel, touchpoint, currency, token) and run `ordergate serve`.
 #[derive(Debug, Parser)]
-#[command(name = "ordergate", version, max_term_width = 100)]
+#[command(name = "ordergate", version, max_term_width = 100, disable_help_flag = true)]
 struct Cli {
     #[command(flatten)]
     common: Common,
     /// How lists and results are printed
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = GENERAL)]
     output: Output,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = GENERAL)]
+    help: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,7 +58,7 @@ enum Command {
     #[command(after_help = "Any number of servers may deliver for the same database. Stop with SIGTERM or Ctrl-C.")]
     Deliver {
         #[command(flatten)]
-        given: Box<Given>,
+        delivery: Box<Delivery>,
     },
     /// Bring the database's schema up to this program's version (serve does it, too)
     Migrate,
@@ -403,13 +408,15 @@ fn state(name: &str) -> Result<State, String> {
 /// # Errors
 /// Whatever went wrong, as a sentence for the operator.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let Cli { common, output, command } = Cli::parse();
+    let Cli { common, output, command, .. } = given::parse()?;
     let (log, demo, given) = match &command {
-        Command::Serve { demo, given } => ("info", *demo, given.as_ref()),
-        Command::Deliver { given } => ("info", false, given.as_ref()),
-        _ => ("warn", false, &Given::default()),
+        Command::Serve { demo, given } => ("info", *demo, Given::clone(given)),
+        Command::Deliver { delivery } => {
+            ("info", false, Given { delivery: Delivery::clone(delivery), ..Given::default() })
+        }
+        _ => ("warn", false, Given::default()),
     };
-    let settings = Settings::resolve(common, given)?;
+    let settings = Settings::resolve(common, &given)?;
     crate::telemetry::start(&settings, log).context("log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
     runtime.block_on(async {

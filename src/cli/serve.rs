@@ -1,6 +1,5 @@
 //! `serve`: the database, the schema, the listener, the janitor; and everything back in the end.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,9 +8,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::database::Database;
-use super::demo;
+use super::{demo, listen};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Listen, Settings};
 use crate::delivery;
 use crate::http::App;
 use crate::import::records;
@@ -27,11 +26,9 @@ const PRUNE_SET: i64 = 10_000;
 const DELIVERY_CONNECTIONS: u32 = 2;
 
 pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> {
-    if demo && !settings.listen.ip().is_loopback() {
-        anyhow::bail!(
-            "serve --demo: expected a loopback address to listen on, found {}: its token is public",
-            settings.listen
-        );
+    let addresses = listen::addresses("listen", &settings.listen).await?;
+    if let Some(found) = addresses.iter().find(|address| demo && !address.ip().is_loopback()) {
+        anyhow::bail!("serve --demo: expected a loopback address to listen on, found {found}: its token is public");
     }
     if settings.max_inflight_bytes / 2 < settings.limits.max_body_bytes {
         tracing::warn!(
@@ -40,9 +37,10 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
             "a body of more than half of max_inflight_bytes is answered 503, unless its token is in header or query"
         );
     }
-    let listener = TcpListener::bind(settings.listen)
+    let address = listen::first_here("listen", &settings.listen, &addresses)?;
+    let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("listen on {} (--listen names another address)", settings.listen))?;
+        .with_context(|| format!("listen on {address} (--listen names another address)"))?;
     let stop = crate::shutdown::on_signal().context("signals")?;
     let database = tokio::select! {
         database = Database::for_server(&settings, demo) => database?,
@@ -71,7 +69,7 @@ async fn run(
     let pool = store::connect::pool(database.options.clone(), &settings);
     let address = listener.local_addr().context("the listener's address")?;
     // Before it is said that all is ready.
-    let measuring = measure(settings.metrics_listen, &pool)?;
+    let measuring = measure(settings.metrics_listen.clone(), &pool).await?;
     if demo {
         demo::set_up(&pool, migrated.before == 0 || database.is_private()).await?;
         demo::print_how_to_try(address);
@@ -105,12 +103,14 @@ async fn run(
 }
 
 /// Measures and serves what was measured, for ever; or does nothing, for ever.
-fn measure(listen: Option<SocketAddr>, pool: &PgPool) -> anyhow::Result<impl Future<Output = ()>> {
+async fn measure(listen: Option<Listen>, pool: &PgPool) -> anyhow::Result<impl Future<Output = ()>> {
     let serving = match listen {
         None => None,
         Some(listen) => {
-            let serving = crate::telemetry::serve_metrics(listen);
-            Some(serving.with_context(|| format!("listen on {listen} (--metrics-listen names another address)"))?)
+            let addresses = listen::addresses("metrics-listen", &listen).await?;
+            let address = listen::first_here("metrics-listen", &listen, &addresses)?;
+            let serving = crate::telemetry::serve_metrics(address);
+            Some(serving.with_context(|| format!("listen on {address} (--metrics-listen names another address)"))?)
         }
     };
     Ok(async move {
@@ -127,11 +127,18 @@ pub(super) async fn deliver_alone(settings: Settings) -> anyhow::Result<()> {
     let database = Database::for_command(&settings).await?;
     database.connect().await?.close().await?;
     let pool = store::connect::pool(database.options.clone(), &Settings { max_connections: 1, ..settings.clone() });
-    let measuring = measure(settings.metrics_listen, &pool)?;
+    let measuring = measure(settings.metrics_listen.clone(), &pool).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
+    let shutdown_timeout = settings.shutdown_timeout;
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(shutdown_timeout).await;
+        tracing::warn!("events were still on their way at the deadline; they are sent again");
+    };
     let delivered = tokio::select! {
-        delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop) => delivered,
+        delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop.clone()) => delivered,
         () = measuring => Ok(()),
+        () = late => Ok(()),
     };
     tracing::info!("ordergate has stopped");
     let stopped = database.stop().await;

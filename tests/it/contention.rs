@@ -108,7 +108,8 @@ async fn the_same_new_customers_are_made_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_not_had_in_time_answers_503() {
-    let given = ordergate::config::Given { lock_timeout_ms: Some(100), ..Default::default() };
+    let delivery = ordergate::config::Delivery { lock_timeout_ms: Some(100), ..Default::default() };
+    let given = ordergate::config::Given { delivery, ..Default::default() };
     let server = TestServer::with(given).await;
     let body = call(vec![order(1, 1, 1)]).render("json");
     server.import("json", body.clone()).await;

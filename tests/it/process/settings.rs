@@ -111,3 +111,124 @@ fn a_flag_that_is_no_value_of_its_kind_is_refused_by_its_name() {
     let (name, _) = dir.variable();
     assert!(ordergate(&dir, "serve --help").done().contains(name), "the help names the environment's variables");
 }
+
+/// The paths of all commands, like `token create`.
+fn commands(command: &clap::Command, path: &str) -> Vec<String> {
+    let below = command.get_subcommands().flat_map(|below| commands(below, &format!("{path} {}", below.get_name())));
+    std::iter::once(path.trim().to_owned()).chain(below).collect()
+}
+
+/// The flags that a part of a help tells of.
+fn flags(help: &str) -> Vec<&str> {
+    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    lines.filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--"))).collect()
+}
+
+#[test]
+fn every_help_tells_of_the_commands_own_options_before_the_general_ones() {
+    let dir = DataDir::new();
+    let general = ["--config", "--database-url", "--data-dir", "--log", "--log-format", "--output", "--help"];
+    let all = commands(&ordergate::cli::command(), "");
+    assert!(all.iter().any(|path| path == "subscription rotate"), "{all:?}");
+    for path in all {
+        for help in ["-h", "--help"] {
+            let help = ordergate(&dir, &format!("{path} {help}")).done();
+            let (own, rest) = help.split_once("\nGeneral options:\n").unwrap_or_else(|| panic!("{path}: {help}"));
+            assert_eq!(flags(rest), general, "{path}: {help}");
+            assert!(!flags(own).iter().any(|flag| general.contains(flag)), "{path}: {help}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliver_knows_only_settings_of_delivery_and_takes_the_settings_file_of_all() {
+    let db = TestDb::new().await;
+    let help = ordergate(&db, "deliver --help").done();
+    let (own, _) = help.split_once("\nGeneral options:\n").expect("its own options first");
+    let expected = [
+        "--metrics-listen",
+        "--lock-timeout-ms",
+        "--acquire-timeout-ms",
+        "--shutdown-timeout-ms",
+        "--allow-private-webhooks",
+        "--webhook-timeout-ms",
+        "--webhook-retry-ms",
+        "--webhook-max-inflight",
+        "--nats-url",
+    ];
+    assert_eq!(flags(own), expected);
+    let ended = ordergate(&db, "deliver --max-orders 3").run();
+    assert!(ended.code == Some(2) && ended.err.contains("unexpected argument '--max-orders'"), "{}", ended.err);
+    let file = File::with("listen = \"localhost:0\"\nmax_orders = 3\nno_delivery = true\nwebhook_retry_ms = 1\n");
+    let worker = ordergate(&db, "deliver --config").arg(file.path()).start("");
+    worker.log.wait_for("a worker", |line| line.contains("ordergate delivers events").then_some(()));
+    assert_eq!(worker.stop().code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_listens_on_a_name() {
+    let db = TestDb::new().await;
+    let file = File::with("listen = \"localhost:0\"\nmetrics_listen = \"localhost:0\"\n");
+    for program in [
+        ordergate(&db, "serve --listen localhost:0 --metrics-listen localhost:0"),
+        ordergate(&db, "serve").env("ORDERGATE_LISTEN", "localhost:0").env("ORDERGATE_METRICS_LISTEN", "localhost:0"),
+        ordergate(&db, "serve --config").arg(file.path()),
+    ] {
+        let server = program.start("");
+        assert_eq!(server.get("/health/live").await, 200);
+        assert_eq!(server.stop().code, Some(0));
+    }
+}
+
+#[test]
+fn what_cannot_be_listened_on_is_refused_with_what_was_expected() {
+    let dir = DataDir::new();
+    let file = File::with("\nlisten = \"localhost\"\n");
+    let sentence = ordergate(&dir, "serve --config").arg(file.path()).refused();
+    assert!(
+        sentence.contains("line 2") && sentence.contains("expected an address or a name with a port"),
+        "{sentence}"
+    );
+    for (arguments, expected) in [
+        ("serve --listen nowhere.invalid:80", "listen: expected a name with an address, found \"nowhere.invalid\""),
+        ("serve --listen 192.0.2.1:80", "listen on 192.0.2.1:80 (--listen names another address): "),
+        // Resolved by the system: all addresses of this machine.
+        ("serve --demo --listen 0:0", "expected a loopback address to listen on, found 0.0.0.0:0"),
+    ] {
+        let sentence = ordergate(&dir, arguments).refused();
+        assert!(sentence.contains(expected), "{arguments}: {sentence}");
+    }
+    assert!(!dir.path().exists(), "a server that cannot listen makes no data directory");
+}
+
+#[test]
+fn a_setting_that_is_set_but_empty_is_refused_wherever_it_is_set() {
+    let dir = DataDir::new();
+    for (name, command) in [
+        ("DATABASE_URL", "account list"),
+        ("ORDERGATE_CONFIG", "migrate"),
+        ("ORDERGATE_DATA_DIR", "account list"),
+        ("ORDERGATE_LOG", "account list"),
+        ("ORDERGATE_LOG_FORMAT", "deliver"),
+        ("ORDERGATE_LISTEN", "serve"),
+        ("ORDERGATE_NO_DELIVERY", "serve"),
+        ("ORDERGATE_NATS_URL", "deliver"),
+    ] {
+        let sentence = ordergate(&dir, command).env(name, "").refused();
+        let cure = if name == "DATABASE_URL" { "name a database" } else { "give it a value" };
+        assert_eq!(sentence, format!("{name}: expected a value, found an empty one; unset it, or {cure}"));
+    }
+    let empty = |argument: &str| ordergate(&dir, "migrate").arg(argument).arg("");
+    let expected = "--database-url: expected a value, found an empty one; leave it out, or name a database";
+    assert_eq!(empty("--database-url").refused(), expected);
+    let file = File::with("log = \"warn\"\ndatabase_url = \"\"\n");
+    let sentence = ordergate(&dir, "account list --config").arg(file.path()).refused();
+    let expected = "line 2: database_url: expected a value, found an empty one; leave it out, or name a database";
+    assert!(sentence.ends_with(expected), "{sentence}");
+    assert!(!dir.path().exists(), "no private PostgreSQL is started");
+    // What goes before it makes it harmless, and the help helps whatever is set.
+    let overruled =
+        ordergate(&dir, "account list --database-url postgres://user@127.0.0.1:1/db").env("DATABASE_URL", "");
+    assert!(overruled.refused().contains("the database: "));
+    ordergate(&dir, "serve --help").env("ORDERGATE_LISTEN", "").done();
+}
