@@ -216,3 +216,22 @@ async fn events_are_looked_up_and_sent_again_by_commands() {
         assert!(ended.code == Some(2) && ended.err.contains(why), "{command}: {}", ended.err);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_stops_at_its_deadline_though_a_receiver_does_not_answer() {
+    let db = TestDb::new().await;
+    let token = set_up(&db);
+    // It takes connections, and is silent.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", silent.local_addr().expect("an address"));
+    printed(&db, &format!("subscription create --account shop --events * --url {url}"));
+    let server = serve(&db, "--no-delivery");
+    server.import(orders(&token, 1)).await;
+    let options = "--allow-private-webhooks --webhook-timeout-ms 86400000 --shutdown-timeout-ms 100";
+    let worker = ordergate(&db, &format!("deliver {options}")).start("");
+    let asked = tokio::time::timeout(DEADLINE, silent.accept()).await;
+    let _connection = asked.expect("a try").expect("a connection");
+    let ended = worker.stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.contains("events were still on their way at the deadline; they are sent again"), "{}", ended.err);
+}
