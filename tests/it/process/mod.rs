@@ -12,6 +12,7 @@ mod log;
 mod metrics;
 mod orders;
 mod program;
+mod readme;
 mod settings;
 mod setup;
 mod stop;
