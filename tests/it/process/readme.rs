@@ -2,7 +2,8 @@
 //! the README says.
 //!
 //! A block whose command is `serve` is what another terminal runs: it takes the place of the server before. A `json` or `xml`
-//! block directly behind an `sh` block is what that one prints; times and the ids of profiles, which differ, are masked.
+//! block directly behind an `sh` block is what that one prints; times and the ids of profiles and
+//! requests, which differ, are masked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -84,13 +85,14 @@ fn blocks(readme: &str) -> Vec<Block> {
     blocks
 }
 
-/// A text without what differs from run to run: times, and the public ids of profiles.
+/// A text without what differs from run to run: times, and the public ids of profiles and of requests.
 fn masked(text: &str) -> String {
     let is_time = |text: &str| text.len() >= 20 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
-    let is_profile = |text: &str| text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hex = |text: &str, len| text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mask = |piece| match piece {
         time if is_time(time) => "(a time)",
-        profile if is_profile(profile) => "(a profile)",
+        profile if is_hex(profile, 24) => "(a profile)",
+        request if is_hex(request, 16) => "(a request)",
         other => other,
     };
     text.trim().split('"').map(mask).collect::<Vec<_>>().join("\"")
