@@ -1,6 +1,7 @@
 //! Typed settings: defaults < file < environment < flags, checked at start.
 
 mod listen;
+mod network;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use listen::Listen;
+pub use network::Network;
 
 /// Headings of the help.
 pub const GENERAL: &str = "General options";
@@ -49,6 +51,9 @@ pub struct Given {
     /// The address to listen on; of a name, the first address that this machine has, IPv4 before IPv6 [default: 127.0.0.1:8080]
     #[arg(long, env = "ORDERGATE_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<Listen>,
+    /// Proxies whose X-Forwarded-For is believed in the log: addresses or networks, with commas between them [default: none]
+    #[arg(long, env = "ORDERGATE_TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<Network>>,
     /// The HTTP status of a request that was understood and refused: ok (always 200) or rest (as in `error`) [default: ok]
     #[arg(long, env = "ORDERGATE_HTTP_STATUS", value_name = "STYLE")]
     pub http_status: Option<HttpStatus>,
@@ -91,6 +96,12 @@ pub struct Given {
     /// Longest time for a whole body, in milliseconds [default: 300000]
     #[arg(long, help_heading = TIMEOUTS, env = "ORDERGATE_BODY_TIMEOUT_MS", value_name = "MS")]
     pub body_timeout_ms: Option<u64>,
+    /// How long a connection is kept without a request, in milliseconds [default: 75000]
+    #[arg(long, help_heading = TIMEOUTS, env = "ORDERGATE_KEEP_ALIVE_MS", value_name = "MS")]
+    pub keep_alive_ms: Option<u64>,
+    /// How long requests are still taken after a signal to stop, while /health/ready answers 503, in milliseconds [default: 0]
+    #[arg(long, help_heading = TIMEOUTS, env = "ORDERGATE_DRAIN_MS", value_name = "MS")]
+    pub drain_ms: Option<u64>,
     /// What `deliver` has, too.
     #[command(flatten)]
     #[serde(skip)]
@@ -235,6 +246,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// The address to listen on.
     pub listen: Listen,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// The HTTP status of refusals.
     pub http_status: HttpStatus,
     /// How lists show amounts.
@@ -247,13 +260,17 @@ pub struct Settings {
     pub body_idle_timeout: Duration,
     /// Longest time for a whole body.
     pub body_timeout: Duration,
+    /// How long a connection is kept without a request.
+    pub keep_alive: Duration,
     /// Longest wait for a lock.
     pub lock_timeout: Duration,
     /// Longest wait for a connection.
     pub acquire_timeout: Duration,
     /// Database connections at once.
     pub max_connections: u32,
-    /// How long running requests may go on after a signal.
+    /// How long requests are still taken after a signal.
+    pub drain: Duration,
+    /// How long running requests may go on after that.
     pub shutdown_timeout: Duration,
     /// The address to serve metrics on.
     pub metrics_listen: Option<Listen>,
@@ -379,12 +396,15 @@ impl Settings {
             log: common.log.or(file_common.log),
             log_format: common.log_format.or(file_common.log_format).unwrap_or_default(),
             listen: pick!(listen, Listen::Address((Ipv4Addr::LOCALHOST, 8080).into())),
+            trusted_proxies: given.trusted_proxies.clone().or(file_given.trusted_proxies).unwrap_or_default(),
             http_status: pick!(http_status, HttpStatus::default()),
             list_money: pick!(list_money, ListMoney::default()),
             max_inflight_bytes: positive("max_inflight_bytes", pick!(max_inflight_bytes, 256 << 20))?,
             limits,
             body_idle_timeout: timeout!(given or file_given, body_idle_timeout_ms, 20_000),
             body_timeout: timeout!(given or file_given, body_timeout_ms, 300_000),
+            keep_alive: timeout!(given or file_given, keep_alive_ms, 75_000),
+            drain: Duration::from_millis(within("drain_ms", pick!(drain_ms, 0), 0, MAX_TIMEOUT_MS)?),
             lock_timeout: timeout!(delivery or file_delivery, lock_timeout_ms, 10_000),
             acquire_timeout: timeout!(delivery or file_delivery, acquire_timeout_ms, 10_000),
             max_connections,

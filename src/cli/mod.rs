@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgAction, ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Common, Delivery, GENERAL, Given, Settings};
+use crate::config::{Common, Delivery, GENERAL, Given, Listen, Settings};
 use crate::delivery::ledger::State;
 use crate::domain::scalars;
 use output::Output;
@@ -46,7 +46,7 @@ struct Cli {
 enum Command {
     /// Run the server
     #[command(after_help = "Without --database-url, a private PostgreSQL runs in the data directory. \
-        Stop with SIGTERM or Ctrl-C: running requests may finish.")]
+        Stop with SIGTERM, SIGHUP or Ctrl-C: running requests may finish.")]
     Serve {
         /// Run a demo on loopback: its own data directory, an account, and Altcraft's public example token
         #[arg(long)]
@@ -55,8 +55,13 @@ enum Command {
         given: Box<Given>,
     },
     /// Deliver events, and nothing else; `serve` does it, too, unless it is told not to
-    #[command(after_help = "Any number of servers may deliver for the same database. Stop with SIGTERM or Ctrl-C.")]
+    #[command(
+        after_help = "Any number of servers may deliver for the same database. Stop with SIGTERM, SIGHUP or Ctrl-C."
+    )]
     Deliver {
+        /// The address to serve /health/live and /health/ready on; of a name, the first address that this machine has [default: none]
+        #[arg(long, env = "ORDERGATE_HEALTH_LISTEN", value_name = "ADDRESS")]
+        health_listen: Option<Listen>,
         #[command(flatten)]
         delivery: Box<Delivery>,
     },
@@ -411,7 +416,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let Cli { common, output, command, .. } = given::parse()?;
     let (log, demo, given) = match &command {
         Command::Serve { demo, given } => ("info", *demo, Given::clone(given)),
-        Command::Deliver { delivery } => {
+        Command::Deliver { delivery, .. } => {
             ("info", false, Given { delivery: Delivery::clone(delivery), ..Given::default() })
         }
         _ => ("warn", false, Given::default()),
@@ -422,7 +427,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command {
             Command::Serve { .. } => Box::pin(serve::serve(settings, demo)).await?,
-            Command::Deliver { .. } => Box::pin(serve::deliver_alone(settings)).await?,
+            Command::Deliver { health_listen, .. } => {
+                Box::pin(serve::deliver_alone(settings, health_listen)).await?;
+            }
             Command::Import(arguments) => return Box::pin(transfer::import(settings, output, &arguments)).await,
             Command::Export(arguments) => Box::pin(transfer::export(settings, &arguments)).await?,
             Command::Order(OrderCommand::Show(arguments)) => {

@@ -14,6 +14,7 @@ use crate::config::{Listen, Settings};
 use crate::delivery;
 use crate::http::App;
 use crate::import::records;
+use crate::shutdown::Stop;
 use crate::store;
 
 /// How often the janitor writes down when tokens were used, and looks for old events.
@@ -24,6 +25,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const PRUNE_SET: i64 = 10_000;
 /// One to be woken by, one to work with.
 const DELIVERY_CONNECTIONS: u32 = 2;
+/// Of `deliver`: one to ask the database whether it answers, one to count what waits.
+const HEALTH_CONNECTIONS: u32 = 2;
 
 pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> {
     let addresses = listen::addresses("listen", &settings.listen).await?;
@@ -41,11 +44,11 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listen on {address} (--listen names another address)"))?;
-    let stop = crate::shutdown::on_signal().context("signals")?;
+    let stop = crate::shutdown::on_signal(settings.drain).context("signals")?;
     let database = tokio::select! {
         database = Database::for_server(&settings, demo) => database?,
         // Dropped, a private PostgreSQL that is still starting is told to stop.
-        () = stop.cancelled() => return Ok(()),
+        () = stop.asked.cancelled() => return Ok(()),
     };
     let served = Box::pin(run(settings, demo, listener, stop, &database)).await;
     let stopped = database.stop().await;
@@ -56,12 +59,12 @@ async fn run(
     settings: Settings,
     demo: bool,
     listener: TcpListener,
-    stop: CancellationToken,
+    stop: Stop,
     database: &Database,
 ) -> anyhow::Result<()> {
     let migrated = tokio::select! {
         migrated = store::connect::migrate(&database.options) => migrated?,
-        () = stop.cancelled() => return Ok(()),
+        () = stop.asked.cancelled() => return Ok(()),
     };
     if migrated.after > migrated.before {
         tracing::info!(from = migrated.before, to = migrated.after, "the schema was brought up to date");
@@ -76,12 +79,18 @@ async fn run(
     }
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "ordergate is ready");
     let outbox_max_age = settings.outbox_max_age;
-    let delivering = deliver(settings.clone(), database, stop.clone());
+    let delivering = deliver(settings.clone(), database, stop.now.clone());
     let app = App::new(settings, pool.clone(), Clock::System, demo);
     let janitor = janitor(&app, &pool, outbox_max_age);
+    let draining = async {
+        stop.asked.cancelled().await;
+        app.drain();
+        std::future::pending::<()>().await;
+    };
     let serving = async {
         tokio::select! {
-            () = crate::http::serve::serve(app.clone(), listener, stop) => {}
+            () = crate::http::serve::serve(app.clone(), listener, stop.now.clone()) => {}
+            () = draining => {}
             () = janitor => {}
             () = delivery::announce(&pool, app.events_written()) => {}
             () = records::keep_writing(app.records(), &pool) => {}
@@ -121,14 +130,46 @@ async fn measure(listen: Option<Listen>, pool: &PgPool) -> anyhow::Result<impl F
     })
 }
 
-/// `deliver`: delivers events, and nothing else.
-pub(super) async fn deliver_alone(settings: Settings) -> anyhow::Result<()> {
-    let stop = crate::shutdown::on_signal().context("signals")?;
-    let database = Database::for_command(&settings).await?;
+/// `deliver`: delivers events, and tells at an address of its own how it is, if there is one.
+pub(super) async fn deliver_alone(settings: Settings, health_listen: Option<Listen>) -> anyhow::Result<()> {
+    let stop = crate::shutdown::on_signal(Duration::ZERO).context("signals")?.now;
+    let health = match health_listen {
+        None => None,
+        Some(listen) => {
+            let addresses = listen::addresses("health-listen", &listen).await?;
+            let address = listen::first_here("health-listen", &listen, &addresses)?;
+            let listener = TcpListener::bind(address).await;
+            Some(listener.with_context(|| format!("listen on {address} (--health-listen names another address)"))?)
+        }
+    };
+    let database = tokio::select! {
+        database = Database::for_command(&settings) => database?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let delivered = Box::pin(deliver_on(settings, health, stop, &database)).await;
+    let stopped = database.stop().await;
+    delivered.and(stopped)
+}
+
+async fn deliver_on(
+    settings: Settings,
+    health: Option<TcpListener>,
+    stop: CancellationToken,
+    database: &Database,
+) -> anyhow::Result<()> {
     database.connect().await?.close().await?;
-    let pool = store::connect::pool(database.options.clone(), &Settings { max_connections: 1, ..settings.clone() });
+    let settings = Settings { no_delivery: false, max_connections: HEALTH_CONNECTIONS, ..settings };
+    let pool = store::connect::pool(database.options.clone(), &settings);
     let measuring = measure(settings.metrics_listen.clone(), &pool).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
+    let health_address = health.as_ref().and_then(|listener| listener.local_addr().ok()).map(tracing::field::display);
+    tracing::info!(health_address, version = env!("CARGO_PKG_VERSION"), "ordergate delivers events");
+    let app = App::new(settings.clone(), pool.clone(), Clock::System, false);
+    let telling = async {
+        if let Some(listener) = health {
+            crate::http::serve::serve_health(app, listener, stop.clone()).await;
+        }
+        Ok(())
+    };
     let shutdown_timeout = settings.shutdown_timeout;
     let late = async {
         stop.cancelled().await;
@@ -136,13 +177,13 @@ pub(super) async fn deliver_alone(settings: Settings) -> anyhow::Result<()> {
         tracing::warn!("events were still on their way at the deadline; they are sent again");
     };
     let delivered = tokio::select! {
-        delivered = deliver(Settings { no_delivery: false, ..settings }, &database, stop.clone()) => delivered,
+        delivered = async { tokio::try_join!(deliver(settings, database, stop.clone()), telling) } => delivered.map(drop),
         () = measuring => Ok(()),
         () = late => Ok(()),
     };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     tracing::info!("ordergate has stopped");
-    let stopped = database.stop().await;
-    delivered.and(stopped)
+    delivered
 }
 
 /// Delivers events until `stop`, by connections of its own: imports never wait for them.

@@ -1,6 +1,7 @@
 //! `import` and `export`: where the orders go to or come from, and what the program ends with.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -97,7 +98,7 @@ pub(super) async fn import(
     if arguments.explain {
         return files::explain(arguments, max_body_bytes).map(code);
     }
-    let stop = crate::shutdown::on_signal().context("signals")?;
+    let stop = crate::shutdown::on_signal(Duration::ZERO).context("signals")?.now;
     let opened = Opened::of(settings, &arguments.place).await?;
     let done = Box::pin(files::import(&opened.target, arguments, max_body_bytes, output, &stop)).await;
     let closed = opened.close().await;
@@ -109,7 +110,7 @@ pub(super) async fn import(
 /// Exports into a file.
 pub(super) async fn export(settings: Settings, arguments: &ExportArguments) -> anyhow::Result<()> {
     files::check_export(arguments)?;
-    let stop = crate::shutdown::on_signal().context("signals")?;
+    let stop = crate::shutdown::on_signal(Duration::ZERO).context("signals")?.now;
     let opened = Opened::of(settings, &arguments.place).await?;
     let done = tokio::select! {
         done = Box::pin(files::export(&opened.target, arguments)) => done,

@@ -93,6 +93,7 @@ struct Early {
 async fn early(app: &App, uri: &Uri, headers: &HeaderMap, role: Role, line: &Arc<Line>) -> Result<Early, Error> {
     let encoding = encoding(headers)?;
     let (format, charset) = content_type(headers)?;
+    line.note(|facts| facts.format = format);
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<u64>().ok());
     let max_bytes = app.settings.limits.max_body_bytes;
     if let Some(declared) = declared.filter(|declared| *declared > max_bytes as u64) {
@@ -169,13 +170,17 @@ fn unknown_charset(place: &str, label: &str) -> Error {
     Error::new(Code::UnsupportedType, format!("{place}: {found}"))
 }
 
+fn note(line: &Line, caller: &Caller) {
+    line.note(|facts| (facts.account_id, facts.token_id) = (Some(caller.account_id), Some(caller.token_id)));
+}
+
 /// Who a token belongs to, if it is good and has the role; or was and had, when it was last looked up.
 async fn authorize(app: &App, token: &str, role: Role, line: &Arc<Line>) -> Result<Caller, Error> {
     let now = app.clock.now();
     match app.callers.get(&auth::hash(token), now).filter(|caller| caller.has(role)) {
         Some(caller) => {
             app.last_used.note(caller.token_id, now);
-            line.note(|facts| facts.account_id = Some(caller.account_id));
+            note(line, &caller);
             Ok(caller)
         }
         None => look_up(app, token, role, line).await,
@@ -211,7 +216,7 @@ pub(super) async fn look_up(app: &App, token: &str, role: Role, line: &Arc<Line>
     app.callers.note(hash, caller.as_ref());
     let caller = caller.ok_or_else(unknown)?;
     app.last_used.note(caller.token_id, now);
-    line.note(|facts| facts.account_id = Some(caller.account_id));
+    note(line, &caller);
     if caller.has(role) { Ok(caller) } else { Err(Error::new(Code::Forbidden, auth::lacks(role))) }
 }
 
@@ -256,6 +261,7 @@ async fn read(app: &App, body: &mut Body, early: Early, line: &Arc<Line>) -> Res
         None => Format::sniffed(&text)
             .ok_or_else(|| Error::new(Code::UnsupportedType, format!("Content-Type: {SEND_CONTENT_TYPE}")))?,
     };
+    line.note(|facts| facts.format = Some(format));
     Ok(Received { text, misfit, _hold: hold, format, presented, caller })
 }
 

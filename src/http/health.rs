@@ -1,6 +1,7 @@
 //! Whether the process lives, and whether it can serve.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Extension;
 use axum::extract::State;
@@ -23,13 +24,18 @@ pub(super) async fn live(
     answer_early(&app, &line, &uri, &headers, Reply::done(Vec::new()))
 }
 
-/// The database answers.
+/// The database answers, and the server is not about to stop.
 pub(super) async fn ready(
     State(app): State<App>,
     Extension(line): Extension<Arc<Line>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
+    if app.draining.load(Ordering::Relaxed) {
+        // Asked for: no failure that the log has to tell.
+        line.note(|facts| facts.draining = true);
+        return answer_early(&app, &line, &uri, &headers, Error::unavailable("the server stops soon").into());
+    }
     let reply = match ping(&app).await {
         Ok(()) => Reply::done(Vec::new()),
         Err(error) => Reply::from(Error::from(error)),

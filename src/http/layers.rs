@@ -10,9 +10,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::App;
-use super::log::Line;
+use super::log::{Asked, Line};
+use super::peer::{Peer, forwarded_for};
 use super::reply::{Answering, Reply};
 use crate::auth;
+use crate::config::LogFormat;
 use crate::domain::hex;
 use crate::error::Error;
 
@@ -46,9 +48,16 @@ pub(super) fn clean_path<B>(mut request: axum::http::Request<B>) -> axum::http::
 /// line in the log; a panic answers 500.
 pub(super) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let request_id = request_id(&request);
-    let method = known_method(request.method());
-    let line = Line::new(request_id.clone(), method.to_owned(), request.uri().path().to_owned());
-    let line = Arc::new(line);
+    let peer = request.extensions().get().map(|Peer(address)| *address);
+    let trusted = &app.settings.trusted_proxies;
+    let asked = Asked {
+        request_id: request_id.clone(),
+        method: known_method(request.method()),
+        path: request.uri().path().to_owned(),
+        peer,
+        forwarded_for: peer.and_then(|peer| forwarded_for(peer, request.headers(), trusted)),
+    };
+    let line = Arc::new(Line::new(asked, app.settings.log_format == LogFormat::Json));
     request.extensions_mut().insert(Arc::clone(&line));
     let answering = Answering::of(request.uri(), request.headers());
     let tasks = app.tasks.clone();

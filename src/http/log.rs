@@ -1,9 +1,13 @@
 //! One line for each request.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
 use crate::auth;
+use crate::wire::format::Format;
 
 /// What is known of a request when it ends.
 #[derive(Debug, Default)]
@@ -16,6 +20,12 @@ pub(super) struct Facts {
     pub cause: Option<String>,
     /// The account that was called for.
     pub account_id: Option<i64>,
+    /// The token that it was called by.
+    pub token_id: Option<i64>,
+    /// The format of the request.
+    pub format: Option<Format>,
+    /// It asked whether the server is ready, which is about to stop.
+    pub draining: bool,
     /// How long the phases took.
     pub phases: Phases,
     /// What an import did.
@@ -69,12 +79,25 @@ impl Counts {
     }
 }
 
+/// What is known of a request when it comes.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub request_id: String,
+    pub method: &'static str,
+    /// Without its query, which may hold a token.
+    pub path: String,
+    /// The other end of the connection.
+    pub peer: Option<IpAddr>,
+    /// The client for whom a trusted proxy asks.
+    pub forwarded_for: Option<IpAddr>,
+}
+
 /// The line of one request; it is written also if the client went away.
 #[derive(Debug)]
 pub(super) struct Line {
-    request_id: String,
-    method: String,
-    path: String,
+    asked: Asked,
+    /// How long the phases took is told, too.
+    with_phases: bool,
     start: Instant,
     facts: Mutex<Facts>,
 }
@@ -82,12 +105,13 @@ pub(super) struct Line {
 impl Line {
     /// The request's id, as its answer names it.
     pub(super) fn request_id(&self) -> &str {
-        &self.request_id
+        &self.asked.request_id
     }
 
-    /// The line of a request; `path` without its query, which may hold a token.
-    pub(super) fn new(request_id: String, method: String, path: String) -> Self {
-        Line { request_id, method, path, start: Instant::now(), facts: Mutex::default() }
+    /// The line of a request; for a machine, or a person who looks closely, with its phases.
+    pub(super) fn new(asked: Asked, for_a_machine: bool) -> Self {
+        let with_phases = for_a_machine || tracing::enabled!(Level::DEBUG);
+        Line { asked, with_phases, start: Instant::now(), facts: Mutex::default() }
     }
 
     /// Notes what is known now.
@@ -131,35 +155,58 @@ fn without_long_parts(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+/// What an operator should look at: a failure of ours, then what a client has to mend. A token that is not known is everyday.
+fn level(facts: &Facts, path: &str) -> Level {
+    match facts.error {
+        _ if facts.draining => Level::DEBUG,
+        500.. => Level::ERROR,
+        // A probe every second would drown the rest.
+        0 if path.starts_with("/health/") => Level::DEBUG,
+        0 if facts.counts.is_some_and(|counts| counts.failed > 0) => Level::WARN,
+        0 | 401 => Level::INFO,
+        _ => Level::WARN,
+    }
+}
+
 impl Line {
-    /// Writes the line.
+    /// Measures the request, and writes its line.
     pub(super) fn finish(&self, status: u16) {
         let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
-        let Facts { error, error_text, cause, account_id, phases, counts, first_failure } = facts;
-        metrics::counter!("ordergate_requests_total", "error" => error.to_string()).increment(1);
+        metrics::counter!("ordergate_requests_total", "error" => facts.error.to_string()).increment(1);
         metrics::histogram!("ordergate_request_duration_seconds").record(self.start.elapsed());
-        if let Some(counts) = counts.filter(|counts| !counts.dry_run) {
+        if let Some(counts) = facts.counts.filter(|counts| !counts.dry_run) {
             counts.measure();
         }
-        let (error_text, path) = (plain(&error_text), plain(&self.path));
+        self.write(status, facts);
+    }
+
+    fn write(&self, status: u16, facts: Facts) {
+        let Asked { request_id, method, path, peer, forwarded_for } = &self.asked;
+        let level = level(&facts, path);
+        let Facts { error, error_text, cause, account_id, token_id, format, phases, counts, first_failure, .. } = facts;
+        let (error_text, path) = (plain(&error_text), plain(path));
         // A path that does not exist may hold anything, a token too.
         let path = if status == 404 { without_long_parts(&path) } else { path };
         let error_text = (!error_text.is_empty()).then_some(error_text);
         let cause = cause.map(|cause| plain(&cause));
         let first_failure = first_failure.map(|text| plain(&text));
-        let worked = !phases.read.is_zero();
-        let phase = |duration| worked.then(|| ms(duration));
+        let with_phases = self.with_phases && !phases.read.is_zero();
+        let phase = |duration| with_phases.then(|| ms(duration));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = self.request_id,
-                    method = self.method,
+                    request_id,
+                    method,
                     path,
+                    peer = peer.map(tracing::field::display),
+                    forwarded_for = forwarded_for.map(tracing::field::display),
+                    format = format.map(Format::as_str),
                     status,
                     error,
                     error_text,
                     cause,
                     account_id,
+                    token_id,
                     orders = counts.and_then(|c| c.orders),
                     items = counts.and_then(|c| c.items),
                     created = counts.map(|c| c.created),
@@ -180,11 +227,11 @@ impl Line {
                 )
             };
         }
-        match error {
-            500.. => line!(error),
-            // A probe every second would drown the rest.
-            0 if path.starts_with("/health/") => line!(debug),
-            _ => line!(info),
+        match level {
+            Level::ERROR => line!(error),
+            Level::WARN => line!(warn),
+            Level::INFO => line!(info),
+            _ => line!(debug),
         }
     }
 }

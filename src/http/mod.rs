@@ -7,18 +7,21 @@ mod body;
 mod call;
 mod catalogue;
 mod health;
+mod idle;
 mod inflight;
 mod layers;
 pub mod local;
 mod log;
 mod market;
 mod orders;
+mod peer;
 mod preorder;
 mod reply;
 pub mod serve;
 mod setup;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -58,6 +61,8 @@ pub struct Shared {
     work: Semaphore,
     /// Told after events were written.
     events_written: Notify,
+    /// Nobody new should come.
+    draining: AtomicBool,
     /// Connections, calls and what outlives them: a stop waits for all of it.
     tasks: TaskTracker,
 }
@@ -88,7 +93,7 @@ impl App {
             is_local,
             quick,
         });
-        let (callers, events_written) = Default::default();
+        let (callers, events_written, draining) = Default::default();
         App(Arc::new(Shared {
             settings,
             imports,
@@ -99,6 +104,7 @@ impl App {
             inflight,
             work,
             events_written,
+            draining,
             tasks,
         }))
     }
@@ -107,6 +113,11 @@ impl App {
     #[must_use]
     pub fn events_written(&self) -> &Notify {
         &self.events_written
+    }
+
+    /// From now on `/health/ready` says that nobody new should come.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 
     /// The records of imports, until they are written.
@@ -132,7 +143,7 @@ fn in_place<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 
 /// All routes.
 fn router(app: &App) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/api/v1.1/market/orders/import", post(orders::import))
         .route("/api/v1.1/market/orders/list", market::route(Call::ListOrders))
         .route("/api/v1.1/market/orders/get", market::route(Call::GetOrder))
@@ -147,9 +158,22 @@ fn router(app: &App) -> Router {
         .route("/api/v1.1/market/sku/import", catalogue::import(ItemType::Sku))
         .route("/api/v1.1/market/sku/list", market::route(Call::ListItems(ItemType::Sku)))
         .route("/api/v1.1/market/sku/delete", market::route(Call::DeleteItems(ItemType::Sku)))
-        .route("/api/v1.1/admin/{subject}/{verb}", post(admin::call))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
+        .route("/api/v1.1/admin/{subject}/{verb}", post(admin::call));
+    served(app, routes.merge(health_routes()))
+}
+
+/// The routes of whoever only tells how it is.
+fn health_router(app: &App) -> Router {
+    served(app, health_routes())
+}
+
+fn health_routes() -> Router<App> {
+    Router::new().route("/health/live", get(health::live)).route("/health/ready", get(health::ready))
+}
+
+/// Routes with what stands around every call.
+fn served(app: &App, routes: Router<App>) -> Router {
+    routes
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::method_not_allowed)
         .with_state(app.clone())

@@ -1,31 +1,38 @@
 //! Accepts connections until it is told to stop, then lets running requests finish.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
+use tokio_util::io::{InspectReader, InspectWriter};
 use tokio_util::sync::CancellationToken;
 use tower::util::MapRequestLayer;
-use tower::{Layer, Service};
+use tower::{Layer as _, Service, ServiceExt as _};
 
-use super::{App, layers, router};
+use super::idle::{Activity, Over};
+use super::peer::Peer;
+use super::{App, health_router, layers, router};
 
 /// Connections at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
-/// Longest wait for a request's head, from its first byte or from the answer before.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait until a client takes the next bytes of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often an HTTP/2 client is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Largest head of a request, and most of a body that is read ahead, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Largest head of an HTTP/2 request, in bytes.
@@ -33,19 +40,27 @@ const MAX_H2_HEADER_BYTES: u32 = 64 << 10;
 
 /// Serves until `stop`; returns when the last request has ended, or at the deadline after it.
 pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
-    let connections = GracefulShutdown::new();
+    serve_routes(&app, router(&app), listener, stop).await;
+}
+
+/// Serves `/health/live` and `/health/ready` alone, as [`serve`] does all.
+pub async fn serve_health(app: App, listener: TcpListener, stop: CancellationToken) {
+    serve_routes(&app, health_router(&app), listener, stop).await;
+}
+
+async fn serve_routes(app: &App, routes: Router, listener: TcpListener, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let service = MapRequestLayer::new(layers::clean_path::<Body>).layer(router(&app));
+    let service = MapRequestLayer::new(layers::clean_path::<Body>).layer(routes);
     loop {
         let place = tokio::select! {
             () = stop.cancelled() => break,
             place = places.clone().acquire_owned() => place,
         };
         let Ok(place) = place else { break };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Most often too many open files: connections that end will free some.
                     tracing::warn!(%error, "a connection was not accepted");
@@ -54,7 +69,7 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
                 }
             },
         };
-        let connection = connection(stream, service.clone(), &connections);
+        let connection = connection(stream, peer, service.clone(), app.settings.keep_alive, stop.clone());
         app.tasks.spawn(async move {
             connection.await;
             drop(place);
@@ -62,58 +77,81 @@ pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) {
     }
     drop(listener);
     app.tasks.close();
-    let finish = async {
-        connections.shutdown().await;
-        app.tasks.wait().await;
-    };
-    if tokio::time::timeout(app.settings.shutdown_timeout, finish).await.is_err() {
+    if tokio::time::timeout(app.settings.shutdown_timeout, app.tasks.wait()).await.is_err() {
         tracing::warn!("requests still ran at the deadline; their transactions are rolled back");
     }
+}
+
+/// A connection's bytes, of which its activity is told.
+fn io(stream: TcpStream, activity: &Arc<Activity>) -> impl Read + Write + Unpin + Send + use<> {
+    // A client that does not read its answer holds it in memory.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let (reads, writes) = (Arc::clone(activity), Arc::clone(activity));
+    let stream = InspectReader::new(Box::pin(stream), move |bytes: &[u8]| {
+        if !bytes.is_empty() {
+            reads.read();
+        }
+    });
+    TokioIo::new(InspectWriter::new(stream, move |_: &[u8]| writes.write()))
 }
 
 /// One connection, HTTP/1.1 or HTTP/2.
 fn connection<S>(
     stream: TcpStream,
+    peer: SocketAddr,
     service: S,
-    connections: &GracefulShutdown,
+    keep_alive: Duration,
+    stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static
 where
-    S: Service<Request<Body>, Response = axum::response::Response, Error = std::convert::Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let asked = Arc::new(AtomicBool::new(false));
-    let note = Arc::clone(&asked);
-    let service = tower::util::MapRequest::new(service, move |request: Request<Incoming>| {
-        note.store(true, Ordering::Relaxed);
-        request.map(Body::new)
+    let activity = Activity::new();
+    let (note, peer) = (Arc::clone(&activity), Peer(peer.ip().to_canonical()));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let running = Arc::new(note.begin(request.version()));
+        let reading = Arc::clone(&running);
+        let held = |body: Incoming| {
+            Body::new(body.map_frame(move |frame| {
+                let _until_the_body_goes = &reading;
+                frame
+            }))
+        };
+        let mut request = request.map(held);
+        request.extensions_mut().insert(peer);
+        let answer = service.clone().oneshot(request);
+        async move {
+            let answer = answer.await;
+            drop(running);
+            answer
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES);
+    // `Activity` times the heads: this timeout would run while a connection rests, too.
+    builder.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(HEADER_TIMEOUT)
+        .keep_alive_interval(PING_INTERVAL)
         .max_header_list_size(MAX_H2_HEADER_BYTES);
-    // A client that does not read its answer holds it in memory.
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let io = TokioIo::new(Box::pin(stream));
-    let connection = builder.serve_connection_with_upgrades(io, TowerToHyperService::new(service)).into_owned();
-    let connection = connections.watch(connection);
+    let connection = builder.serve_connection_with_upgrades(io(stream, &activity), service).into_owned();
     async move {
         let mut connection = std::pin::pin!(connection);
-        let ended = match tokio::time::timeout(HEADER_TIMEOUT, &mut connection).await {
-            Ok(ended) => ended,
-            Err(_) if asked.load(Ordering::Relaxed) => connection.await,
-            // Nothing was asked yet: hyper itself would wait for the first bytes for ever.
-            Err(_) => return,
+        let mut keep_alive = Some(keep_alive);
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = stop.cancelled(), if keep_alive.is_some() => {}
+                over = activity.over(keep_alive) => if over == Over::Head { return },
+            }
+            // What runs, or is still written, finishes; the next request needs another connection.
+            keep_alive = None;
+            connection.as_mut().graceful_shutdown();
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");

@@ -22,6 +22,15 @@ impl Format {
         }
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Xml => "xml",
+        }
+    }
+
     /// The `Content-Type` of an answer.
     #[must_use]
     pub fn content_type(self) -> &'static str {

@@ -181,3 +181,18 @@ fn the_table_of_settings_is_the_command_line() {
         table("| flag |").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
     assert_eq!(rows, expected);
 }
+
+#[test]
+fn the_table_of_log_fields_is_the_code() {
+    let code = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/log.rs")).expect("log.rs");
+    let (_, fields) = code.split_once("tracing::$level!(").expect("the line's macro");
+    let (fields, _) = fields.split_once("\"request\",").expect("its message");
+    let expected: Vec<&str> = fields
+        .lines()
+        .filter_map(|line| line.trim().split([' ', ',']).next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    let rows = table("| field | meaning |\n|---|---|\n| `request_id` |");
+    let named: Vec<&str> = rows.iter().flat_map(|row| row[0].split(", ")).map(|name| name.trim_matches('`')).collect();
+    assert_eq!(named, expected);
+}

@@ -7,6 +7,7 @@ mod admin;
 mod batch;
 mod cases;
 mod charsets;
+mod connections;
 mod contention;
 mod delivery;
 mod differential;

@@ -1,7 +1,7 @@
 //! Logs: one line for each request, without tokens and queries, and no text of a client breaks a line.
 
 use reqwest::{Client, RequestBuilder, Response};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::program::{Process, call, order, serve, set_up};
 use crate::support::db::TestDb;
@@ -92,6 +92,7 @@ async fn a_log_of_text_has_one_line_for_each_request_and_no_secret() {
     assert!(log.lines().all(is_line), "{log}");
     assert_eq!(log.lines().filter(|line| line.contains(" request ")).count(), REQUESTS, "{log}");
     assert!(log.contains("forged"), "the client's text is there: {log}");
+    assert!(log.contains(" total_ms=") && !log.contains(" read_ms="), "phases are for who looks closely: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,11 +117,80 @@ async fn a_log_of_json_has_one_object_for_each_request_and_no_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_of_everything_has_no_secret_either() {
     let http2 = crate::support::http().http2_prior_knowledge().build().expect("a client");
-    let mut log = log_of("--log trace", &crate::support::http().build().expect("a client")).await;
+    let mut log = log_of("--log debug", &crate::support::http().build().expect("a client")).await;
+    assert!(log.contains(" read_ms=") && log.contains(" render_ms="), "{log}");
+    log.push_str(&log_of("--log trace", &crate::support::http().build().expect("a client")).await);
     log.push_str(&log_of("--log trace", &http2).await);
     for secret in [TOKEN, OTHER, QUERY] {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret} stands in the log");
+    }
+}
+
+/// What a server logs of requests, one after the other, as JSON.
+async fn lines_of(arguments: &str, requests: impl Fn(&Process) -> Vec<RequestBuilder>) -> Vec<Json> {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, &format!("--log-format json {arguments}"));
+    for request in requests(&server) {
+        request.send().await.expect("an answer");
+    }
+    let log = server.stop().err;
+    let lines = log.lines().map(|line| serde_json::from_str::<Json>(line).expect("JSON"));
+    lines.filter(|line| line["message"] == "request").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_as_loud_as_what_it_tells_and_names_the_token_and_the_format() {
+    let client = crate::support::http().build().expect("a client");
+    let bad = call(TOKEN, "bad", 2, 1).replacen("USD", "JPY", 1);
+    let dry = bad.replacen(r#""data""#, r#""dry_run":true,"data""#, 1);
+    let lines = lines_of("", |server| {
+        let import = |body: &str| client.post(server.url(IMPORT)).body(body.to_owned());
+        let json = |body: &str| import(body).header("content-type", "application/json");
+        let xml = |body: &str| import(body).header("content-type", "text/xml");
+        vec![
+            json(&call(TOKEN, "o", 1, 1)),
+            json(&bad),
+            json(&dry),
+            import(&format!("<xml><token>{TOKEN}</token><data/></xml>")),
+            xml(&format!("<xml><token>{TOKEN}</token></xml>")),
+            json(&call(OTHER, "o", 1, 1)),
+            import("token=1"),
+            client.get(server.url("/nowhere")),
+            client.get(server.url("/health/ready")),
+        ]
+    })
+    .await;
+    let found: Vec<_> =
+        lines.iter().map(|line| json!([line["level"], line["error"], line["format"], line["token_id"]])).collect();
+    let expected = [
+        json!(["INFO", 0, "json", 1]),
+        json!(["WARN", 0, "json", 1]),
+        json!(["WARN", 0, "json", 1]),
+        json!(["WARN", 0, "xml", 1]),
+        json!(["WARN", 400, "xml", 1]),
+        json!(["INFO", 401, "json", null]),
+        json!(["WARN", 415, null, null]),
+        json!(["WARN", 404, null, null]),
+    ];
+    assert_eq!(found, expected, "a health check that went well is told to nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_names_the_peer_and_the_client_of_a_trusted_proxy() {
+    let client = crate::support::http().build().expect("a client");
+    for (arguments, client_address) in [
+        ("", json!(null)),
+        ("--trusted-proxies 192.0.2.1", json!(null)),
+        ("--trusted-proxies 127.0.0.1,10.0.0.0/8", json!("203.0.113.9")),
+    ] {
+        let lines = lines_of(arguments, |server| {
+            let forwarded = "198.51.100.1, 203.0.113.9, 10.1.2.3";
+            vec![client.get(server.url("/nowhere")).header("x-forwarded-for", forwarded)]
+        })
+        .await;
+        assert_eq!((&lines[0]["peer"], &lines[0]["forwarded_for"]), (&json!("127.0.0.1"), &client_address));
     }
 }
 

@@ -65,6 +65,7 @@ fn a_wrong_settings_file_is_refused_with_its_place() {
         ("max_orders = 3\nmax_order = 4\n", "line 2", "max_order"),
         ("\n\nmax_orders = \"many\"\n", "line 3", "max_orders"),
         ("max_orders = \n", "line 1", "max_orders"),
+        ("listen = \"127.0.0.1:0\"\ntrusted_proxies = [\"10.0.0.0/8\", \"proxy\"]\n", "line 2", "found \"proxy\""),
     ] {
         let file = File::with(text);
         let sentence = ordergate(&dir, "serve --config").arg(file.path()).refused();
@@ -86,6 +87,8 @@ fn a_value_out_of_its_range_is_refused_by_its_name() {
         ("max-orders", "0", "max_orders: expected at least 1, found 0"),
         ("max-lines", "0", "max_lines: expected at least 1, found 0"),
         ("max-depth", "201", "max_depth: expected at most 200, found 201"),
+        ("keep-alive-ms", "0", "keep_alive_ms: expected at least 1, found 0"),
+        ("drain-ms", "2147483648", "drain_ms: expected at most 2147483647, found 2147483648"),
         ("max-connections", "1", "max_connections: expected at least 2, found 1"),
     ] {
         let sentence = ordergate(&dir, &format!("serve --{flag} {value}")).refused();
@@ -100,9 +103,13 @@ fn a_value_out_of_its_range_is_refused_by_its_name() {
 #[test]
 fn a_flag_that_is_no_value_of_its_kind_is_refused_by_its_name() {
     let dir = DataDir::new();
-    for arguments in
-        ["serve --max-orders many", "serve --listen localhost", "serve --log-format yaml", "serve --http-status 4"]
-    {
+    for arguments in [
+        "serve --max-orders many",
+        "serve --listen localhost",
+        "serve --log-format yaml",
+        "serve --http-status 4",
+        "serve --trusted-proxies 10.0.0.0/8,proxy",
+    ] {
         let flag = arguments.split(' ').nth(1).expect("a flag");
         let ended = ordergate(&dir, arguments).run();
         assert_eq!(ended.code, Some(2), "{arguments}: {}", ended.err);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use super::program::{DEADLINE, DataDir, Process, call, ordergate, serve, set_up, text};
-use crate::support::db::run;
+use crate::support::db::{TestDb, run};
 
 const TOKEN: &str = "a-token-of-an-old-client";
 
@@ -45,6 +45,40 @@ async fn sigterm_lets_a_running_import_finish_and_then_stops_everything() {
     assert_eq!(server.ended().code, Some(0));
     assert_eq!(dir.postmaster(), None, "PostgreSQL is gone with the server");
     assert_eq!(stored_orders(&dir).await, "10000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_taken_in_the_drain_which_a_second_signal_ends() {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, "--drain-ms 86400000");
+    assert_eq!(server.get("/health/ready").await, 200);
+    server.signal("HUP");
+    let told = async { while server.get("/health/ready").await != 503 {} };
+    assert!(tokio::time::timeout(DEADLINE, told).await.is_ok(), "who balances load is told");
+    assert_eq!(server.get("/health/live").await, 200);
+    let answer = server.import(call(TOKEN, "o", 1, 1)).await;
+    assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
+    server.signal("TERM");
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for line in ["draining: /health/ready answers 503", "signal=\"SIGHUP\" drain_ms=86400000", "signal=\"SIGTERM\""] {
+        assert!(ended.err.contains(line), "expected {line}, found {}", ended.err);
+    }
+    assert!(!ended.err.contains("path=\"/health/ready\""), "a drain that was asked for is no failure: {}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_ends_by_itself_and_a_server_without_one_stops_at_once() {
+    let db = TestDb::new().await;
+    for (arguments, signal) in [("--drain-ms 1", "TERM"), ("", "HUP"), ("", "INT")] {
+        let server = serve(&db, arguments);
+        server.signal(signal);
+        let ended = server.ended();
+        assert_eq!(ended.code, Some(0), "{arguments} {signal}: {}", ended.err);
+        assert_eq!(ended.err.contains("draining"), !arguments.is_empty(), "{}", ended.err);
+        assert!(ended.err.contains(&format!("signal=\"SIG{signal}\"")), "{}", ended.err);
+    }
 }
 
 /// What a next server finds.
