@@ -177,26 +177,54 @@ impl Callers {
     }
 }
 
-/// The tokens of one request, from up to three places, which have to agree.
-#[derive(Debug, Clone, Default)]
-pub struct Presented(Option<String>);
+/// Where a request may carry a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// `Authorization: Bearer`.
+    Header,
+    /// `token=` behind the path.
+    Query,
+    /// The field `token`.
+    Body,
+}
 
-/// Two tokens in one request that are not the same.
+impl Source {
+    /// Where that is, in words.
+    #[must_use]
+    pub fn place(self) -> &'static str {
+        match self {
+            Source::Header => "in the header Authorization",
+            Source::Query => "in the query",
+            Source::Body => "in the body",
+        }
+    }
+}
+
+/// The tokens of one request, from up to three places, which have to agree; and where the first one stands.
+#[derive(Debug, Clone, Default)]
+pub struct Presented(Option<(String, Source)>);
+
+/// Two tokens in one request that are not the same, by where they stand.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Disagree;
+pub struct Differ {
+    /// Where the one that came first stands.
+    pub first: Source,
+    /// Where the other one stands.
+    pub second: Source,
+}
 
 impl Presented {
     /// Takes note of a token; the empty one counts as absent.
     ///
     /// # Errors
     /// Another one was there before.
-    pub fn add(&mut self, token: &str) -> Result<(), Disagree> {
+    pub fn add(&mut self, token: &str, source: Source) -> Result<(), Differ> {
         match &self.0 {
             _ if token.is_empty() => Ok(()),
-            Some(before) if before == token => Ok(()),
-            Some(_) => Err(Disagree),
+            Some((before, _)) if before == token => Ok(()),
+            Some((_, first)) => Err(Differ { first: *first, second: source }),
             None => {
-                self.0 = Some(token.to_owned());
+                self.0 = Some((token.to_owned(), source));
                 Ok(())
             }
         }
@@ -205,14 +233,15 @@ impl Presented {
     /// The token, if there is one.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.0.as_ref().map(|(token, _)| token.as_str())
     }
 }
 
-/// The sentence for a role that a token lacks.
+/// The sentence for a role that a token lacks; it has these.
 #[must_use]
-pub fn lacks(role: Role) -> String {
-    format!("token: expected one with the role {}", role.as_str())
+pub fn lacks(role: Role, roles: &[String]) -> String {
+    let found = if roles.is_empty() { "none".to_owned() } else { roles.join(", ") };
+    format!("token: expected the role {}, found {found}", role.as_str())
 }
 
 #[cfg(test)]
@@ -235,10 +264,11 @@ mod tests {
     #[test]
     fn tokens_have_to_agree() {
         let mut presented = Presented::default();
-        assert_eq!(presented.add(""), Ok(()));
-        assert_eq!(presented.add("a"), Ok(()));
-        assert_eq!(presented.add("a"), Ok(()));
-        assert_eq!(presented.add("b"), Err(Disagree));
+        assert_eq!(presented.add("", Source::Header), Ok(()));
+        assert_eq!(presented.add("a", Source::Query), Ok(()));
+        assert_eq!(presented.add("a", Source::Body), Ok(()));
+        let differ = Differ { first: Source::Query, second: Source::Body };
+        assert_eq!(presented.add("b", Source::Body), Err(differ));
         assert_eq!(presented.token(), Some("a"));
     }
 }

@@ -81,9 +81,11 @@ impl Code {
                 row(400, false, false, "the document, or a field of it, is wrong; `error_text` says where and why")
             }
             Code::Unauthorized => {
-                row(401, false, false, "no token; an unknown, revoked or expired token; tokens that disagree")
+                row(401, false, false, "no token; an unknown, revoked or expired token; tokens that differ")
             }
-            Code::Forbidden => row(403, false, false, "the token lacks the role; the text names it"),
+            Code::Forbidden => {
+                row(403, false, false, "the token lacks the role; the text names it, and those that the token has")
+            }
             Code::NotFound => row(404, false, false, "what the call names does not exist"),
             Code::Conflict => row(409, false, false, "a clash with what is stored (a definition's type)"),
             Code::NotWritten => row(

@@ -16,8 +16,8 @@ use super::inflight::Hold;
 use super::local::OnBehalfOf;
 use super::log::Line;
 use super::reply::{Answering, media_type};
-use super::{App, in_place};
-use crate::auth::{self, Caller, Disagree, Presented, Role};
+use super::{App, in_place, token};
+use crate::auth::{self, Caller, Presented, Role, Source};
 use crate::config::Limits;
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection};
@@ -99,29 +99,12 @@ async fn early(app: &App, uri: &Uri, headers: &HeaderMap, role: Role, line: &Arc
     if let Some(declared) = declared.filter(|declared| *declared > max_bytes as u64) {
         return Err(body::too_large(max_bytes, Some(declared)));
     }
-    let mut presented = Presented::default();
-    for value in headers.get_all(header::AUTHORIZATION) {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        if let Some((scheme, token)) = value.trim().split_once(' ')
-            && scheme.eq_ignore_ascii_case("bearer")
-        {
-            presented.add(scalars::id(token)).map_err(disagree)?;
-        }
-    }
-    for (_, token) in
-        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(key, _)| key == "token")
-    {
-        presented.add(scalars::id(&token)).map_err(disagree)?;
-    }
+    let presented = token::presented(uri, headers)?;
     let caller = match presented.token() {
         Some(token) => Some(authorize(app, token, role, line).await?),
         None => None,
     };
     Ok(Early { encoding, format, charset, presented, caller })
-}
-
-fn disagree(_: Disagree) -> Error {
-    Error::new(Code::Unauthorized, "token: expected one, found two that disagree")
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
@@ -217,7 +200,7 @@ pub(super) async fn look_up(app: &App, token: &str, role: Role, line: &Arc<Line>
     let caller = caller.ok_or_else(unknown)?;
     app.last_used.note(caller.token_id, now);
     note(line, &caller);
-    if caller.has(role) { Ok(caller) } else { Err(Error::new(Code::Forbidden, auth::lacks(role))) }
+    if caller.has(role) { Ok(caller) } else { Err(Error::new(Code::Forbidden, auth::lacks(role, &caller.roles))) }
 }
 
 /// The failure of a call that no transaction of its own has confirmed the caller for: a token that was only
@@ -488,7 +471,7 @@ async fn caller(
     line: &Arc<Line>,
 ) -> Result<Caller, Error> {
     if let Some(token) = in_body {
-        presented.add(token.shown()).map_err(disagree)?;
+        presented.add(token.shown(), Source::Body).map_err(token::differ)?;
     }
     match (known, presented.token()) {
         (Some(caller), _) => Ok(caller),

@@ -19,6 +19,7 @@ mod preorder;
 mod reply;
 pub mod serve;
 mod setup;
+mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -219,7 +219,7 @@ async fn subscriptions_are_managed_over_the_admin_api() {
     let market = server.post("/api/v1.1/admin/subscriptions/list").header("content-type", "application/json");
     let market = answer(market.body(call(vec![]).render("json"))).await;
     assert!(
-        market.body.starts_with(r#"{"error":403,"error_text":"token: expected one with the role admin"#),
+        market.body.starts_with(r#"{"error":403,"error_text":"token: expected the role admin, found market""#),
         "{}",
         market.body
     );

@@ -138,9 +138,26 @@ async fn a_token_may_stand_in_three_places_which_have_to_agree() {
     }
     error(&send("", None, None).await, 200, 401, "token: ");
     error(&send("?token=other-token-0123456789", None, None).await, 200, 401, "token: ");
-    error(&send(&query, Some("Bearer other"), None).await, 200, 401, "disagree");
-    error(&send(&format!("{query}&token=b"), None, None).await, 200, 401, "disagree");
-    error(&send(&query, None, Some("\"other\"")).await, 200, 401, "disagree");
+    for (found, places) in [
+        (send(&query, Some("Bearer other"), None).await, "in the header Authorization and in the query"),
+        (send(&format!("{query}&token=b"), None, None).await, "both in the query"),
+        (send(&query, None, Some("\"other\"")).await, "in the query and in the body"),
+        (send("", Some(&bearer), Some("\"other\"")).await, "in the header Authorization and in the body"),
+        (send(&query, Some(&bearer), Some("\"other\"")).await, "in the header Authorization and in the body"),
+    ] {
+        let text = format!("token: expected one, found two that differ, {places}\"}}");
+        error(&found, 200, 401, &text);
+    }
+    let xml = server.post(&format!("{IMPORT}{query}")).header(CONTENT_TYPE, "text/xml");
+    let xml = answer(xml.body("<xml><token>other</token></xml>")).await;
+    let text = "<error_text>token: expected one, found two that differ, in the query and in the body</error_text>";
+    assert!(xml.body.contains(text), "{}", xml.body);
+    let mut twice = HeaderMap::new();
+    for token in [TOKEN, "other"] {
+        twice.append(AUTHORIZATION, format!("Bearer {token}").parse().expect("a header"));
+    }
+    let twice = answer(server.post(IMPORT).header(CONTENT_TYPE, "application/json").headers(twice).body(JSON)).await;
+    error(&twice, 200, 401, "found two that differ, both in the header Authorization");
     error(&send(&query, None, Some("[]")).await, 200, 400, "token: expected a text, found a list");
     error(&send(&query, None, Some("{\"a\":1}")).await, 200, 400, "token: expected a text, found an object");
     error(&send("", None, Some("12345")).await, 200, 401, "token: ");
@@ -165,7 +182,7 @@ async fn a_token_in_the_header_is_checked_before_the_body() {
     let reader = "reader-token-0123456789";
     let roles = ["orders:read".to_owned(), "catalog:write".to_owned()];
     tokens::create(conn, server.account_id, &auth::hash(reader), "", &roles, None).await.expect("a token");
-    error(&send(reader).await, 200, 403, "orders:write");
+    error(&send(reader).await, 200, 403, "token: expected the role orders:write, found orders:read, catalog:write");
     let expired = "expired-token-0123456789";
     let long_ago = time::OffsetDateTime::UNIX_EPOCH;
     tokens::create(conn, server.account_id, &auth::hash(expired), "", &[auth::MARKET.to_owned()], Some(long_ago))

@@ -193,7 +193,10 @@ async fn a_token_without_the_role_is_refused_with_its_name_and_one_that_has_expi
     run(&mut db.connect().await, "update tokens set expires_at = '2020-01-31' where expires_at < '2901-01-01'").await;
     let living = ordergate(&db, "token create --account test --expires-at 2999-01-31T12:00:00Z").done();
     for (token, expected) in [
-        (reader, r#"{"error":403,"error_text":"token: expected one with the role orders:write"}"#),
+        (
+            reader,
+            r#"{"error":403,"error_text":"token: expected the role orders:write, found orders:read, catalog:write"}"#,
+        ),
         (expired, r#"{"error":401,"#),
         (living, r#"{"error":0,"#),
     ] {
