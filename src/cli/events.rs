@@ -9,6 +9,7 @@ use super::output::Output;
 use super::setup::find;
 use super::{EventsCommand, Selected};
 use crate::delivery::ledger::{self, Asked, COLUMNS, Entry, Selection};
+use crate::delivery::replay::replay;
 use crate::domain::scalars;
 
 pub(super) async fn run(conn: &mut PgConnection, output: Output, command: EventsCommand) -> anyhow::Result<()> {
@@ -26,8 +27,12 @@ pub(super) async fn run(conn: &mut PgConnection, output: Output, command: Events
         EventsCommand::Replay { of, event, selected, delivered } => {
             let account = find(conn, &of).await?;
             let which = ledger::which(conn, account.id, selection(&selected, event.as_deref())?).await?;
-            let count = ledger::replay(conn, account.id, &which, delivered).await?;
-            output.done(&format!("{count} deliveries will be sent again"), &json!({"deliveries": count}))
+            let replayed = replay(conn, account.id, &which, delivered, "--delivered").await?;
+            let mut object = json!({"deliveries": replayed.deliveries});
+            if let Some(reason) = &replayed.reason {
+                object["reason"] = json!(reason);
+            }
+            output.done(&replayed.sentence(), &object)
         }
     }
 }

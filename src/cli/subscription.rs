@@ -18,7 +18,11 @@ pub(super) async fn run(conn: &mut PgConnection, output: Output, command: Subscr
             let account = find(conn, &of).await?;
             let [events, touchpoints] = [&events, &touchpoints].map(|items| trimmed(items));
             let wanted = Wanted { url: &url, events: &events, touchpoints: &touchpoints, description: &description };
-            shown(output, &subscriptions::create(conn, account.id, wanted).await?)
+            let made = subscriptions::create(conn, account.id, wanted).await?;
+            if let Some(warning) = subscriptions::warning(&url) {
+                eprintln!("warning: {warning}");
+            }
+            shown(output, &made)
         }
         SubscriptionCommand::List { of } => {
             let account = find(conn, &of).await?;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// True for an address of the public internet.
@@ -39,6 +40,22 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         // Global unicast; all else is special.
         [first, ..] => first & 0xe000 == 0x2000,
     }
+}
+
+/// The address that a URL names without a look-up.
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+    url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse().ok())
+}
+
+/// The host of a URL, if it says by itself that it is private: an address, or `localhost`. What another name stands for
+/// is looked up when it is sent to.
+pub(super) fn private_host(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let name = host.trim_end_matches('.');
+    let is_local = name == "localhost" || name.ends_with(".localhost");
+    let is_private = is_local || literal(&url).is_some_and(|address| !is_public(address));
+    is_private.then(|| host.to_owned())
 }
 
 /// Finds addresses of names; those that were checked are those that are connected to.
@@ -80,6 +97,23 @@ mod tests {
             223.255.255.255 2606:4700::1111 2a00:1450::1 ::ffff:1.1.1.1 64:ff9b::101:101 2002:101:101::1 2001:4860::8888";
         for address in public.split_whitespace() {
             assert!(is_public(address.parse().expect("an address")), "{address}");
+        }
+    }
+    #[test]
+    fn a_url_tells_by_itself_that_its_host_is_private() {
+        for (url, host) in [
+            ("http://127.0.0.1:9000/", Some("127.0.0.1")),
+            ("http://127.1/", Some("127.0.0.1")),
+            ("https://[::1]/hook", Some("[::1]")),
+            ("http://10.0.0.7", Some("10.0.0.7")),
+            ("http://LocalHost:9000", Some("localhost")),
+            ("http://shop.localhost./", Some("shop.localhost.")),
+            ("https://example.com", None),
+            ("https://localhost.example.com", None),
+            ("https://1.1.1.1", None),
+            ("nats:", None),
+        ] {
+            assert_eq!(private_host(url).as_deref(), host, "{url}");
         }
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value as Json, json};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::send::event_id;
 use crate::accounts::Refused;
 use crate::domain::scalars::time_text;
+use crate::store;
 use crate::store::deliveries::Pack;
 use crate::store::imports::{self, Silent};
 use crate::store::ledger::{self, Kept, Which};
-use crate::store::{self, deliveries, subscriptions};
 
 /// What became of an event, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,32 +363,4 @@ async fn silenced(conn: &mut PgConnection, account_id: i64, asked: &Asked) -> st
         import_id: Some(id),
     };
     Ok(found.into_iter().map(entry).collect())
-}
-
-/// Deliveries that are sent again by one transaction.
-const REPLAY_SET: usize = 10_000;
-
-/// Sends events again that were given up, and those that were delivered if that is asked for, each behind what waits of
-/// its order; how many.
-///
-/// # Errors
-/// The database failed; what was written before stays.
-pub async fn replay(conn: &mut PgConnection, account_id: i64, which: &Which, delivered: bool) -> store::Result<usize> {
-    let outcomes: &[&str] = if delivered { &["dead", "delivered"] } else { &["dead"] };
-    // What is delivered again meanwhile is not taken twice.
-    let started = ledger::now(conn).await?;
-    let mut count = 0;
-    loop {
-        let mut transaction = conn.begin().await?;
-        subscriptions::lock(&mut transaction, account_id).await?;
-        let limit = i64::try_from(REPLAY_SET).unwrap_or(i64::MAX);
-        let new = ledger::take_back(&mut transaction, account_id, which, outcomes, started, limit).await?;
-        deliveries::add(&mut transaction, account_id, &new).await?;
-        deliveries::wake(&mut transaction).await?;
-        transaction.commit().await?;
-        count += new.len();
-        if new.len() < REPLAY_SET {
-            return Ok(count);
-        }
-    }
 }

@@ -9,6 +9,7 @@ mod address;
 mod broker;
 mod lane;
 pub mod ledger;
+pub mod replay;
 mod retry;
 mod send;
 mod spread;

@@ -1,6 +1,5 @@
 //! Sends one event as the Standard Webhooks specification says (standardwebhooks.com, version 1).
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::Sha256;
 use time::OffsetDateTime;
 
-use super::address::{PRIVATE, PublicOnly, is_public};
+use super::address::{PRIVATE, PublicOnly, is_public, literal};
 use super::broker::{self, Broker, NoUrl};
 use crate::config::Webhooks;
 use crate::domain::scalars::{is_invisible, time_text};
@@ -125,8 +124,7 @@ impl Sender {
             Ok(parsed) if url_problem(url).is_none() => parsed,
             _ => return failed("the URL is not one that a webhook may have".to_owned()),
         };
-        let literal = url.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
-        if literal.is_some_and(|address| !self.allow_private && !is_public(address)) {
+        if literal(&url).is_some_and(|address| !self.allow_private && !is_public(address)) {
             return failed(PRIVATE.to_owned());
         }
         let mut request = self.client.post(url).header(header::CONTENT_TYPE, "application/json");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use sqlx::PgConnection;
 
+use super::address::private_host;
 use super::send::{secret, url_problem};
 use crate::accounts::Refused;
 use crate::domain::place::Place;
@@ -68,6 +69,13 @@ pub async fn create(conn: &mut PgConnection, account_id: i64, wanted: Wanted<'_>
     let new = NewSubscription { url, events, touchpoints, description, secret: &secret };
     let id = subscriptions::create(conn, account_id, new).await?;
     Ok(Secret { id, secret })
+}
+
+/// What has to be allowed before events arrive at a URL; not that of a name, which is looked up when it is sent to.
+#[must_use]
+pub fn warning(url: &str) -> Option<String> {
+    let host = private_host(url)?;
+    Some(format!("url: {host} is a private address: only a server with --allow-private-webhooks sends events there"))
 }
 
 /// What is wrong with a new subscription, as far as it can be told now: an address is checked when it is sent to.

@@ -8,7 +8,6 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde_json::{Value as Json, json};
 use sqlx::PgConnection;
-use time::OffsetDateTime;
 
 use super::App;
 use super::call::{self, Reads};
@@ -18,6 +17,7 @@ use super::setup;
 use crate::accounts::Refused;
 use crate::auth::Role;
 use crate::delivery::ledger::{self, Asked, Entry, Selection};
+use crate::delivery::replay::{Replayed, replay};
 use crate::delivery::subscriptions::{self, Secret, Wanted};
 use crate::domain::place::redact;
 use crate::error::{Code, Error};
@@ -99,8 +99,7 @@ async fn run(app: &App, line: &Arc<Line>, call: Call, request: Request) -> Resul
         tracing::debug!(%error, "the ledger is shown without the last imports");
     }
     let mut conn = store::connect::acquire(&app.imports.pool).await?;
-    let now = app.clock.now();
-    let done = Box::pin(carry_out(&mut conn, understood.caller.account_id, call, &said, now)).await;
+    let done = Box::pin(carry_out(app, &mut conn, understood.caller.account_id, call, &said)).await;
     done.map_err(|refused| refusal(refused, &understood.secret))
 }
 
@@ -123,22 +122,16 @@ pub(super) fn required<T>(name: &str, value: Option<T>) -> Result<T, Refused> {
 }
 
 async fn carry_out(
+    app: &App,
     conn: &mut PgConnection,
     account_id: i64,
     call: Call,
     said: &Said,
-    now: OffsetDateTime,
 ) -> Result<Json, Refused> {
     let id = || required("id", said.id);
     match call {
-        Call::Setup(call) => setup::carry_out(conn, account_id, call, said, now).await,
-        Call::CreateSubscription => {
-            let url = required("url", said.url.as_deref())?;
-            let Said { events, touchpoints, description, .. } = said;
-            let secret =
-                subscriptions::create(conn, account_id, Wanted { url, events, touchpoints, description }).await?;
-            Ok(shown(&secret))
-        }
+        Call::Setup(call) => setup::carry_out(conn, account_id, call, said, app.clock.now()).await,
+        Call::CreateSubscription => create(conn, account_id, said, app.settings.webhooks.allow_private).await,
         Call::ListSubscriptions => {
             let all = store::subscriptions::list(conn, account_id).await?;
             Ok(all.iter().map(|one| object(&subscriptions::COLUMNS, subscriptions::row(one))).collect())
@@ -170,10 +163,26 @@ async fn carry_out(
                 return Err(Refused::Wrong("event: required; or order, or from or to".to_owned()));
             }
             let which = ledger::which(conn, account_id, selection(said)).await?;
-            let deliveries = ledger::replay(conn, account_id, &which, said.delivered).await?;
-            Ok(json!({"deliveries": deliveries}))
+            let Replayed { deliveries, reason } =
+                replay(conn, account_id, &which, said.delivered, "delivered: true").await?;
+            let mut result = json!({"deliveries": deliveries});
+            if let Some(reason) = reason {
+                result["reason"] = json!(reason);
+            }
+            Ok(result)
         }
     }
+}
+
+async fn create(conn: &mut PgConnection, account_id: i64, said: &Said, allows_private: bool) -> Result<Json, Refused> {
+    let url = required("url", said.url.as_deref())?;
+    let Said { events, touchpoints, description, .. } = said;
+    let secret = subscriptions::create(conn, account_id, Wanted { url, events, touchpoints, description }).await?;
+    let mut result = shown(&secret);
+    if let Some(warning) = subscriptions::warning(url).filter(|_| !allows_private) {
+        result["warnings"] = json!([warning]);
+    }
+    Ok(result)
 }
 
 async fn show(conn: &mut PgConnection, account_id: i64, id: i64) -> Result<Json, Refused> {

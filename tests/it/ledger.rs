@@ -129,7 +129,8 @@ async fn what_was_given_up_is_sent_again_one_by_one_by_order_and_by_time() {
     deliver(server, quick_retries());
     good.wait_for(3).await;
     until(server, "select count(*) from deliveries", "0").await;
-    assert_eq!(again(json!({"from": "2020-01-01", "subscription": id + 1})).await["result"], json!({"deliveries": 0}));
+    let nothing = json!({"deliveries": 0, "reason": "no event is kept that fits"});
+    assert_eq!(again(json!({"from": "2020-01-01", "subscription": id + 1})).await["result"], nothing);
     assert_eq!(again(json!({"from": "2020-01-01"})).await["result"], json!({"deliveries": 1}));
     good.wait_for(4).await;
     until(server, "select count(*) from deliveries", "0").await;
@@ -138,11 +139,66 @@ async fn what_was_given_up_is_sent_again_one_by_one_by_order_and_by_time() {
         came.iter().filter(|what| what.ends_with(" a")).filter_map(|what| what.split(' ').nth(1)).collect();
     assert_eq!(of_a, ["order.created", "order.updated"], "in order: {came:?}");
     assert!(came.contains(&format!("{} order.created b", event.as_str().expect("an id"))), "{came:?}");
-    assert_eq!(again(json!({"to": "2100-01-01"})).await["result"], json!({"deliveries": 0}), "nothing is left");
+    let reason = "none was given up: 4 delivered; say delivered: true to send such again";
+    let nothing = json!({"deliveries": 0, "reason": reason});
+    assert_eq!(again(json!({"to": "2100-01-01"})).await["result"], nothing, "nothing is left");
     let delivered = json!({"order": "a", "delivered": true});
     assert_eq!(again(delivered).await["result"], json!({"deliveries": 2}));
     let came = good.wait_for(6).await;
     assert_eq!(came[0].id.split('_').next(), Some("evt"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_nothing_tells_what_becomes_of_the_events() {
+    let server = TestServer::start().await;
+    let receiver = Receiver::start(|_, _| status("204 No Content")).await;
+    let (id, _) = subscribe(&server, &receiver.url(), &["order.created", "order.updated"]).await;
+    let worker = deliver(&server, quick_retries());
+    send(&server, "json", vec![order("a", 1, 1)], &[]).await;
+    until(&server, "select count(*) from deliveries_done", "1").await;
+    worker.cancel();
+    let conn = &mut server.db.connect().await;
+    let event = receiver.came()[0].id.clone();
+    let reason = async |body: Json| {
+        let answer = admin(&server, "events/replay", &body).await;
+        assert_eq!((&answer["error"], &answer["result"]["deliveries"]), (&json!(0), &json!(0)), "{answer}");
+        answer["result"]["reason"].as_str().expect("a reason").to_owned()
+    };
+    let one = async |text: &str| assert_eq!(reason(json!({"event": event})).await, format!("{event} {text}"));
+    one("was delivered; say delivered: true to send it again").await;
+    let again = admin(&server, "events/replay", &json!({"event": event, "delivered": true})).await;
+    assert_eq!(again["result"], json!({"deliveries": 1}), "what is sent again needs no reason");
+    one("is waiting: it is due now").await;
+    run(conn, "update deliveries set next_at = '2100-01-31 12:00Z'").await;
+    one("is waiting: it will be sent at 2100-01-31T12:00:00Z").await;
+    run(conn, "update deliveries set next_at = null").await;
+    one("is waiting: it will be sent after an earlier event of its order").await;
+    admin(&server, "subscriptions/disable", &json!({"id": id})).await;
+    one(&format!("is waiting: it will be sent when subscription {id} is enabled")).await;
+    // For whom it is was not yet looked at: nobody works here.
+    send(&server, "json", vec![order("a", 1, 2)], &[]).await;
+    let fates =
+        "none was given up: 1 waiting for a subscription that is disabled; 1 for no subscription, or not yet looked at";
+    assert_eq!(reason(json!({"order": "a"})).await, fates);
+    run(conn, "insert into deliveries_done (account_id, id, subscription_id, pack_id, place, order_id, event, created_at,
+        attempts, outcome, done_at) select account_id, id, 99, pack_id, place, order_id, event, created_at, 11, 'dead', now()
+        from deliveries; delete from deliveries").await;
+    one("was for subscription 99, which is no longer there").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_to_a_private_address_warns_unless_the_server_allows_it() {
+    let allowing = Given { allow_private_webhooks: Some(true), ..Given::default() };
+    let (server, allowing) = (TestServer::start().await, TestServer::with(allowing).await);
+    let warnings = async |server: &TestServer, url: &str| {
+        let made = admin(server, "subscriptions/create", &json!({"url": url, "events": ["*"]})).await;
+        assert!(made["result"]["secret"].is_string(), "{made}");
+        made["result"]["warnings"].clone()
+    };
+    let text = "url: localhost is a private address: only a server with --allow-private-webhooks sends events there";
+    assert_eq!(warnings(&server, "http://localhost:9000/").await, json!([text]));
+    assert_eq!(warnings(&allowing, "http://localhost:9000/").await, json!(null));
+    assert_eq!(warnings(&server, "https://example.com/").await, json!(null));
 }
 
 #[tokio::test(flavor = "multi_thread")]

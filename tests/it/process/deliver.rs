@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use super::cluster::Cluster;
 use super::program::{DEADLINE, Home, ordergate, serve, text};
-use crate::support::db::{TestDb, run};
+use crate::support::db::{TestDb, admin_options, run};
 use crate::support::receiver::{Hook, Receiver, status};
+use crate::support::server::answer;
 
 const KILLS: usize = 50;
 pub(super) const ORDERS: usize = 1_500;
@@ -171,6 +172,57 @@ async fn subscriptions_are_set_up_by_commands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_to_a_private_address_says_what_the_server_has_to_allow() {
+    let db = TestDb::new().await;
+    set_up(&db);
+    let create = "subscription create --account shop --events * --url";
+    for (url, host) in
+        [("http://127.0.0.1:9000/", "127.0.0.1"), ("http://localhost/", "localhost"), ("http://[::1]/", "[::1]")]
+    {
+        let ended = ordergate(&db, create).arg(url).run();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.out.starts_with("whsec_") && !ended.out.contains("warning"), "{}", ended.out);
+        let warning = format!("warning: url: {host} is a private address: only a server with --allow-private-webhooks");
+        assert!(ended.err.starts_with(&warning), "{}", ended.err);
+    }
+    assert_eq!(ordergate(&db, create).arg("https://example.com/").run().err, "", "names are looked up when it is sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_logs_as_a_server_does_and_tells_its_health() {
+    let db = TestDb::new().await;
+    set_up(&db);
+    let worker =
+        ordergate(&db, "deliver --health-listen 127.0.0.1:0 --log-format json --acquire-timeout-ms 1000").start("");
+    let address = worker.log.wait_for("the line of a worker that has started", |line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let started = line["message"] == "ordergate delivers events" && line["level"] == "INFO";
+        started.then(|| line["health_address"].as_str().map(ToOwned::to_owned))?
+    });
+    let client = crate::support::http().build().expect("a client");
+    let get = async |path: &str| answer(client.get(format!("http://{address}{path}"))).await.status;
+    assert_eq!((get("/health/live").await, get("/health/ready").await), (200, 200));
+    assert_eq!(get("/api/v1.1/market/orders/import").await, 404, "it tells its health, and nothing else");
+    let name = db.name();
+    let admin = &mut PgConnection::connect_with(&admin_options()).await.expect("the test cluster");
+    run(admin, format!("alter database {name} allow_connections false")).await;
+    run(admin, format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")).await;
+    assert_eq!((get("/health/ready").await, get("/health/live").await), (503, 200));
+    run(admin, format!("alter database {name} allow_connections true")).await;
+    let again = async { while get("/health/ready").await != 200 {} };
+    assert!(tokio::time::timeout(DEADLINE, again).await.is_ok(), "the database is back");
+    let ended = worker.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for message in
+        [r#""message":"stopping: what runs may finish","signal":"SIGTERM""#, r#""message":"ordergate has stopped""#]
+    {
+        assert!(ended.err.contains(message), "expected {message}, found {}", ended.err);
+    }
+    let taken = ordergate(&db, "deliver --health-listen 192.0.2.1:1").refused();
+    assert!(taken.contains("listen on 192.0.2.1:1 (--health-listen names another address)"), "{taken}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_looked_up_and_sent_again_by_commands() {
     let db = TestDb::new().await;
     let token = set_up(&db);
@@ -196,8 +248,12 @@ async fn events_are_looked_up_and_sent_again_by_commands() {
     let table = ordergate(&db, "events list --account shop --state delivered --limit 1").done();
     assert!(table.starts_with("TIME ") && table.contains(" order.updated "), "{table}");
     let again = format!("events replay --account shop {event}");
-    assert_eq!(printed(&db, &again), json!({"deliveries": 0}), "it was delivered");
-    assert_eq!(ordergate(&db, &format!("{again} --delivered")).done().trim(), "1 deliveries will be sent again");
+    let reason = format!("{event} was delivered; say --delivered to send it again");
+    assert_eq!(printed(&db, &again), json!({"deliveries": 0, "reason": reason}));
+    assert_eq!(ordergate(&db, &again).done().trim(), format!("0 deliveries will be sent again: {reason}"));
+    assert_eq!(ordergate(&db, &format!("{again} --delivered")).done().trim(), "1 delivery will be sent again");
+    let waits = ordergate(&db, &again).done();
+    assert!(waits.contains(&format!("{event} is waiting: it is due now")), "{waits}");
     let waiting = printed(&db, "events list --account shop --state waiting");
     assert_eq!(waiting[0]["event"], list[0]["event"]);
     for (command, why) in [
