@@ -46,11 +46,12 @@ pub fn on_signal(drain: Duration) -> io::Result<Stop> {
     Ok(stop)
 }
 
-/// The signals that end a process; a terminal that closes sends SIGHUP.
+/// The signals that end a process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
+    /// That of a terminal that closes; `None` if it is to be ignored, as `nohup` asks for.
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
@@ -58,16 +59,32 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
+            hang_up: if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
     /// The name of the next one.
     async fn next(&mut self) -> &'static str {
+        let Signals { terminate, interrupt, hang_up } = self;
+        let hang_up = async {
+            match hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hang_up => "SIGHUP",
         }
     }
+}
+
+/// True if whoever started the process ignores SIGHUP for it; where there is no `/proc`, nobody does.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    // Signals are counted from 1, which is SIGHUP.
+    ignored & 1 == 1
 }

@@ -96,7 +96,20 @@ fn io(stream: TcpStream, activity: &Arc<Activity>) -> impl Read + Write + Unpin 
     TokioIo::new(InspectWriter::new(stream, move |_: &[u8]| writes.write()))
 }
 
-/// One connection, HTTP/1.1 or HTTP/2.
+/// How a connection is spoken to, by HTTP/1.1 or HTTP/2.
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    // `Activity` times the heads: this timeout would run while a connection rests, too.
+    builder.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .max_header_list_size(MAX_H2_HEADER_BYTES);
+    builder
+}
+
+/// One connection.
 fn connection<S>(
     stream: TcpStream,
     peer: SocketAddr,
@@ -131,14 +144,7 @@ where
             answer
         }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
-    // `Activity` times the heads: this timeout would run while a connection rests, too.
-    builder.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .max_header_list_size(MAX_H2_HEADER_BYTES);
+    let builder = builder();
     let connection = builder.serve_connection_with_upgrades(io(stream, &activity), service).into_owned();
     async move {
         let mut connection = std::pin::pin!(connection);
@@ -147,7 +153,10 @@ where
             tokio::select! {
                 ended = connection.as_mut() => break ended,
                 () = stop.cancelled(), if keep_alive.is_some() => {}
-                over = activity.over(keep_alive) => if over == Over::Head { return },
+                over = activity.over(keep_alive) => if over == Over::Head {
+                    tracing::debug!("the head of a request took too long");
+                    return;
+                },
             }
             // What runs, or is still written, finishes; the next request needs another connection.
             keep_alive = None;

@@ -67,6 +67,14 @@ impl Program {
         self
     }
 
+    /// By `nohup`, which lets it live on when its terminal closes.
+    pub(super) fn by_nohup(self) -> Self {
+        let mut command = Command::new("nohup");
+        command.env_clear().arg(self.0.get_program()).args(self.0.get_args());
+        command.envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Program(command)
+    }
+
     /// Starts it, with its standard input.
     pub(super) fn start(mut self, input: &(impl AsRef<[u8]> + ?Sized)) -> Process {
         self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

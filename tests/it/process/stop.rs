@@ -81,6 +81,21 @@ async fn a_drain_ends_by_itself_and_a_server_without_one_stops_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_by_nohup_outlives_its_terminal() {
+    let db = TestDb::new().await;
+    let server = ordergate(&db, "serve --listen 127.0.0.1:0 --drain-ms 86400000").by_nohup().start("");
+    server.address();
+    server.signal("HUP");
+    server.signal("TERM");
+    server.log.wait_for("the drain", |line| line.contains("draining: ").then_some(()));
+    assert_eq!(server.get("/health/live").await, 200, "only one of the signals counts");
+    server.signal("TERM");
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(!ended.err.contains("SIGHUP"), "{}", ended.err);
+}
+
 /// What a next server finds.
 async fn stored_orders(dir: &DataDir) -> String {
     let _server: Process = serve(dir, "");
