@@ -122,7 +122,10 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing_and_keeps_the_orde
     }
     // What was being sent when the database went was not noted: its lease has to end first.
     let conn = &mut cluster.connect().await;
-    run(conn, "update deliveries set next_at = now() where next_at > now()").await;
+    // A worker that notes results locks subscriptions first, too.
+    let lease_ends =
+        "select id from subscriptions for update; update deliveries set next_at = now() where next_at > now()";
+    run(conn, lease_ends).await;
     until_all_is_delivered(conn, RESTARTS).await;
     assert_eq!(server.stop().code, Some(0));
     assert_all_came_in_order(&receiver.came(), RESTARTS);
