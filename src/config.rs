@@ -36,7 +36,7 @@ pub struct Common {
     /// Where the private PostgreSQL lives [default: /var/lib/ordergate as root, else ~/.local/share/ordergate]
     #[arg(long, env = "ORDERGATE_DATA_DIR", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
-    /// What is logged: error, warn, info, debug, or a filter like ordergate=debug [default: info for the server, warn for other commands]
+    /// What is logged: error, warn, info, debug, or a filter like ordergate=debug [default: info for serve and deliver, warn for other commands]
     #[arg(long, env = "ORDERGATE_LOG", value_name = "FILTER", global = true)]
     pub log: Option<String>,
     /// How the log is written: text or json [default: text]

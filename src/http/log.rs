@@ -182,7 +182,11 @@ impl Line {
 
     fn write(&self, status: u16, facts: Facts) {
         let Asked { request_id, method, path, peer, forwarded_for } = &self.asked;
-        let level = level(&facts, path);
+        // A program that calls itself tells what was refused in its own words.
+        let level = match level(&facts, path) {
+            Level::WARN if peer.is_none() => Level::INFO,
+            level => level,
+        };
         let Facts { error, error_text, cause, account_id, token_id, format, phases, counts, first_failure, .. } = facts;
         let (error_text, path) = (plain(&error_text), plain(path));
         // A path that does not exist may hold anything, a token too.

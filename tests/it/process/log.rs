@@ -3,7 +3,7 @@
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value as Json, json};
 
-use super::program::{Process, call, order, serve, set_up};
+use super::program::{Process, call, order, ordergate, serve, set_up};
 use crate::support::db::TestDb;
 use crate::support::server::IMPORT;
 
@@ -175,6 +175,22 @@ async fn a_line_is_as_loud_as_what_it_tells_and_names_the_token_and_the_format()
         json!(["WARN", 404, null, null]),
     ];
     assert_eq!(found, expected, "a health check that went well is told to nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_into_the_database_logs_no_requests_unless_it_is_asked_to() {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("a.ndjson");
+    std::fs::write(&file, order("bad", 1).replace("USD", "JPY").replace('\n', " ")).expect("a file");
+    for (arguments, logs) in [("", false), ("--log info", true)] {
+        let import = format!("import --account test --restart {arguments} {}", file.display());
+        let ended = ordergate(&db, &import).run();
+        assert_eq!(ended.code, Some(3), "an order failed: {}", ended.err);
+        assert_eq!(ended.err.contains(" request "), logs, "{}", ended.err);
+        assert!(!ended.err.contains(" WARN ") && !ended.err.contains(" peer="), "{}", ended.err);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
