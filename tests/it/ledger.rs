@@ -1,7 +1,7 @@
 //! The ledger answers why an event was, or was not, sent; and what was given up is sent again.
 
 use ordergate::auth;
-use ordergate::config::Given;
+use ordergate::config::{Delivery, Given};
 use ordergate::store::tokens;
 use reqwest::header::AUTHORIZATION;
 use serde_json::{Value as Json, json};
@@ -188,7 +188,8 @@ async fn a_replay_of_nothing_tells_what_becomes_of_the_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_to_a_private_address_warns_unless_the_server_allows_it() {
-    let allowing = Given { allow_private_webhooks: Some(true), ..Given::default() };
+    let delivery = Delivery { allow_private_webhooks: Some(true), ..Delivery::default() };
+    let allowing = Given { delivery, ..Given::default() };
     let (server, allowing) = (TestServer::start().await, TestServer::with(allowing).await);
     let warnings = async |server: &TestServer, url: &str| {
         let made = admin(server, "subscriptions/create", &json!({"url": url, "events": ["*"]})).await;

@@ -176,12 +176,11 @@ async fn explain_names_the_fields_that_are_not_read() {
         let ended = ordergate(&db, &format!("import --explain {options}")).arg(files.write(name, text)).run();
         assert!(ended.code == Some(0) && ended.out.ends_with(expected), "{name}: {}{}", ended.out, ended.err);
     }
-    // What lists show beside is no field of the import; all that is in CSV is read.
+    // What only lists show counts as known, as it does in a call; all that is in CSV is read.
     super::import(&db, "", Path::new(super::BASKETS));
     super::export(&db, "orders", &files.path("c.json"));
     let ended = ordergate(&db, "import --explain").arg(files.path("c.json")).run();
-    let unread: Vec<&str> = ended.out.lines().filter(|line| line.starts_with("not read: ")).collect();
-    assert_eq!(unread, ["not read: id, lines.currency"; 3], "{}", ended.out);
+    assert!(ended.code == Some(0) && !ended.out.contains("not read"), "{}", ended.out);
     let ended = ordergate(&db, "import --explain").arg(super::BASKETS).run();
     assert!(!ended.out.contains("not read"), "{}", ended.out);
 }
