@@ -153,6 +153,7 @@ async fn deliver_knows_only_settings_of_delivery_and_takes_the_settings_file_of_
     let help = ordergate(&db, "deliver --help").done();
     let (own, _) = help.split_once("\nGeneral options:\n").expect("its own options first");
     let expected = [
+        "--health-listen",
         "--metrics-listen",
         "--lock-timeout-ms",
         "--acquire-timeout-ms",
