@@ -123,7 +123,7 @@ pub struct StoredKey {
 pub struct StoredCustomer {
     /// The public id of the profile.
     pub profile_id: String,
-    /// By what it is found, by kind, name and value; without the profile's id.
+    /// By what it is found, by kind, name and value, the first few of each kind; without the profile's id.
     pub keys: Vec<StoredKey>,
 }
 

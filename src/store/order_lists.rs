@@ -261,6 +261,9 @@ fn value_bytes(value: &Value) -> usize {
     if let Value::Text(text) = value { text.len() } else { 0 }
 }
 
+/// Most keys of a kind that are told of a customer: those who share one address may have many numbers.
+const MAX_KEYS: i64 = 20;
+
 /// What is known of the customers of some profiles, by their internal ids.
 ///
 /// # Errors
@@ -280,11 +283,16 @@ pub async fn stored_customers(
                 and other.name = i.name and other.value = i.value and other.profile <> p.id) as \"is_shared!\"
         from unnest($2::bigint[]) as k (id)
         join lateral (select * from profiles p where p.account_id = $1 and p.id = k.id offset 0) p on true
-        left join lateral (select kind, name, value from identities i
-            where i.account_id = $1 and i.profile = p.id and i.kind <> 'profile_id' offset 0) i on true
+        left join lateral (
+            select kind, name, value from (
+                select kind, name, value, row_number() over (partition by kind order by name, value) as place from identities i
+                where i.account_id = $1 and i.profile = p.id and i.kind <> 'profile_id'
+            ) i where place <= $3
+        ) i on true
         order by p.id, i.kind, i.name, i.value",
         account_id,
         profiles,
+        MAX_KEYS,
     )
     .fetch_all(conn)
     .await?;

@@ -444,3 +444,22 @@ async fn a_product_that_no_longer_fits_when_its_lock_is_had_stops_the_others_if_
     assert!(answer.contains("not written: data[0] failed"), "{answer}");
     assert_eq!(server.db.text("select count(*) from products where name = 'new'").await, "0");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_customer_with_many_keys_some_of_each_kind_are_shown() {
+    let server = TestServer::start().await;
+    let orders: Vec<Json> = (0..30)
+        .map(|number| {
+            json!({"external_id": format!("{number}"), "matching": "email_phone", "email": "guest@example.com",
+                "phone": format!("+7999123{number:04}"), "endpoint": "website", "status": "new", "total_price": "1",
+                "currency": "USD", "lines": [{"external_id": "1", "product": "p"}]})
+        })
+        .collect();
+    ask(&server, "orders/import", json!({"data": orders})).await;
+    let answer = ask(&server, "orders/get", json!({"detail": true, "external_id": "29"})).await;
+    let keys = answer["result"]["customer"]["keys"].as_array().expect("keys");
+    let values: Vec<&str> = keys.iter().map(|key| key["value"].as_str().expect("a value")).collect();
+    assert_eq!(values.len(), 21, "{values:?}");
+    assert_eq!((values[0], values[1], values[20]), ("guest@example.com", "+79991230000", "+79991230019"));
+    assert_eq!(server.db.text("select count(*) from identities where kind = 'phone_profile'").await, "30");
+}
