@@ -16,7 +16,7 @@ const PAGE: u32 = 1_000;
 /// What a list of orders shows of each.
 const COLUMNS: [&str; 7] = ["id", "external_id", "status", "endpoint", "total_price", "currency", "update_time"];
 /// What is shown of an order, as far as it has it.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 14] = [
     "id",
     "external_id",
     "status",
@@ -31,8 +31,6 @@ const FIELDS: [&str; 16] = [
     "update_time",
     "money",
     "revision",
-    "customer",
-    "import",
 ];
 /// What is shown of each line of an order.
 const LINE: [&str; 6] = ["external_id", "product", "sku", "status", "final_price_per_item", "count"];
@@ -102,8 +100,8 @@ pub(super) async fn show(settings: Settings, output: Output, arguments: &ShowArg
     let order: Json = serde_json::from_str(order.get())?;
     let is_empty = |value: &&Json| value.as_object().is_some_and(JsonMap::is_empty);
     let value = |name: &str| order.get(name).filter(|value| !is_empty(value));
-    let field = |name: &&str| value(name).map(|value| vec![json!(name), shown(value)]);
-    let rows: Vec<Vec<Json>> = FIELDS.iter().filter_map(field).collect();
+    let field = |name: &&str| value(name).map(|value| vec![json!(name), value.clone()]);
+    let rows: Vec<Vec<Json>> = FIELDS.iter().filter_map(field).chain(who(&order)).collect();
     output.rows(&["field", "value"], &rows)?;
     let lines = order.get("lines").and_then(Json::as_array).into_iter().flatten();
     let lines: Vec<Vec<Json>> = lines.map(|line| cells(line, &LINE)).collect();
@@ -183,23 +181,20 @@ fn cells(object: &Json, columns: &[&str]) -> Vec<Json> {
     columns.iter().map(|column| object.get(*column).cloned().unwrap_or_default()).collect()
 }
 
-/// A value in one cell.
-fn shown(value: &Json) -> Json {
-    match value {
-        Json::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| match shown(value) {
-                Json::String(text) => format!("{name}={text}"),
-                other => format!("{name}={other}"),
-            });
-            Json::String(fields.collect::<Vec<_>>().join(" "))
-        }
-        Json::Array(items) if items.iter().any(Json::is_object) => {
-            let items = items.iter().map(|item| match shown(item) {
-                Json::String(text) => format!("[{text}]"),
-                other => other.to_string(),
-            });
-            Json::String(items.collect::<Vec<_>>().join(" "))
-        }
-        other => other.clone(),
+/// The rows of an order's customer, one for each key, and of the request that changed it last.
+fn who(order: &Json) -> Vec<Vec<Json>> {
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let mut rows = vec![vec![json!("profile_id"), order["customer"]["profile_id"].clone()]];
+    for key in order["customer"]["keys"].as_array().into_iter().flatten() {
+        let name = key.get("name").map(|name| format!(" {}", text(name))).unwrap_or_default();
+        rows.push(vec![json!(format!("{}{name}", text(&key["kind"]))), key["value"].clone()]);
     }
+    for (title, name) in
+        [("changed_at", "time"), ("changed_by_request", "request_id"), ("changed_by_token", "token_id")]
+    {
+        if let Some(value) = order["import"].get(name) {
+            rows.push(vec![json!(title), value.clone()]);
+        }
+    }
+    rows
 }
