@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection};
 
 use crate::config::Settings;
 use crate::embedded::{self, Embedded, Place};
@@ -66,7 +66,7 @@ impl Database {
 
     /// One connection; the schema has to be this program's.
     pub(super) async fn connect(&self) -> anyhow::Result<PgConnection> {
-        let mut conn = PgConnection::connect_with(&self.options).await.context("the database")?;
+        let mut conn = store::connect::open(&self.options).await?;
         store::connect::check_version(&mut conn).await?;
         Ok(conn)
     }

@@ -86,7 +86,8 @@ async fn listen(pool: &PgPool, woken: &Notify) {
             }
         };
         let ended: Result<(), sqlx::Error> = listening.await;
-        tracing::debug!(?ended, "workers are not woken for a while; they look by themselves");
+        let error = ended.err().map(|error| error.to_string());
+        tracing::debug!(error, "workers are not woken for a while; they look by themselves");
         tokio::time::sleep(REST_AFTER_FAILURE).await;
     }
 }
@@ -141,7 +142,7 @@ impl Worker {
         while let Some(tried) = self.sending.join_next().await {
             self.keep(tried);
         }
-        if let Err(error) = self.note().await {
+        if let Err(error) = self.note_last().await {
             tracing::warn!(%error, "what was delivered last was not noted: it will be delivered again");
         }
     }
@@ -167,8 +168,12 @@ impl Worker {
 
     /// Does all that can be done now; how long to rest then, if nothing happens.
     async fn turn(&mut self) -> store::Result<Duration> {
-        self.note().await?;
-        let mut conn = connect::acquire(&self.pool).await?;
+        // Waiting for a database that is away ends with a stop.
+        let mut conn = tokio::select! {
+            conn = connect::acquire(&self.pool) => conn?,
+            () = self.stop.cancelled() => return Ok(MIN_REST),
+        };
+        self.note(&mut conn).await?;
         let mut more = false;
         for account_id in deliveries::accounts_to_spread(&mut conn).await? {
             more |= spread_some(&mut conn, account_id).await?;
@@ -216,14 +221,23 @@ impl Worker {
         Ok(())
     }
 
+    /// Writes down what became of the last tries; a stop waits for no database that is away.
+    async fn note_last(&mut self) -> store::Result<()> {
+        if self.results.is_empty() {
+            return Ok(());
+        }
+        connect::look(&self.pool).await?;
+        self.note(&mut *connect::acquire(&self.pool).await?).await
+    }
+
     /// Writes down what became of tries; what cannot be written stays for the next time.
-    async fn note(&mut self) -> store::Result<()> {
+    async fn note(&mut self, conn: &mut sqlx::PgConnection) -> store::Result<()> {
         let mut accounts: BTreeMap<i64, Vec<Tried>> = BTreeMap::new();
         for tried in self.results.drain(..) {
             accounts.entry(tried.due.account_id).or_default().push(tried);
         }
         while let Some((account_id, tries)) = accounts.pop_first() {
-            if let Err(error) = note_some(&self.pool, account_id, &tries).await {
+            if let Err(error) = note_some(conn, account_id, &tries).await {
                 self.results.extend(tries);
                 self.results.extend(accounts.into_values().flatten());
                 return Err(error);
@@ -327,7 +341,7 @@ fn set_waiting(waiting: &Waiting) {
     metrics::gauge!("ordergate_packs_waiting", "account" => account.clone()).set(*packs as f64);
 }
 
-async fn note_some(pool: &PgPool, account_id: i64, tries: &[Tried]) -> store::Result<()> {
+async fn note_some(conn: &mut sqlx::PgConnection, account_id: i64, tries: &[Tried]) -> store::Result<()> {
     let mut healths: BTreeMap<i64, Health> = BTreeMap::new();
     let (mut attempts, mut unsent) = (Vec::new(), Vec::new());
     for Tried { due: Due { subscription_id: id, .. }, id: delivery, lease, attempt, gone } in tries {
@@ -341,7 +355,7 @@ async fn note_some(pool: &PgPool, account_id: i64, tries: &[Tried]) -> store::Re
         attempts.push(attempt.clone());
     }
     let healths: Vec<Health> = healths.into_values().collect();
-    let mut transaction = connect::begin(pool).await?;
+    let mut transaction = conn.begin().await?;
     subscriptions::lock(&mut transaction, account_id).await?;
     deliveries::note(&mut transaction, account_id, &attempts).await?;
     deliveries::give_back(&mut transaction, account_id, &unsent).await?;

@@ -24,7 +24,7 @@ pub(super) async fn live(
     answer_early(&app, &line, &uri, &headers, Reply::done(Vec::new()))
 }
 
-/// The database answers, and the server is not about to stop.
+/// The database can be worked with, by a new connection and by one of those that imports use; and the server is not about to stop.
 pub(super) async fn ready(
     State(app): State<App>,
     Extension(line): Extension<Arc<Line>>,
@@ -44,6 +44,8 @@ pub(super) async fn ready(
 }
 
 async fn ping(app: &App) -> store::Result<()> {
+    // First, as the pool would wait for a database that is away.
+    store::connect::look(&app.imports.pool).await?;
     let mut conn = store::connect::acquire(&app.imports.pool).await?;
     store::connect::ping(&mut conn).await
 }

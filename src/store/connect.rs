@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use tokio::sync::Semaphore;
 
+use super::outage::{self, Cause, Outage};
 use super::{Error, Result};
 use crate::config::Settings;
 
@@ -18,9 +20,12 @@ const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// It does not answer, or refuses.
+    /// It cannot be connected to.
+    #[error(transparent)]
+    Connect(#[from] Error),
+    /// It refuses.
     #[error("the database")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] Cause),
     /// It stores texts in another encoding.
     #[error(
         "the database's encoding: expected UTF8, found {0}; create it with: createdb --encoding=UTF8 --template=template0 NAME"
@@ -47,8 +52,32 @@ pub enum SetupError {
         known: i64,
     },
     /// A migration failed.
+    #[error("migration {version}")]
+    Migration {
+        /// Its number.
+        version: i64,
+        /// Why.
+        source: Cause,
+    },
+    /// The migrations that ran are not this program's.
     #[error("migration")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] MigrateError),
+}
+
+impl From<sqlx::Error> for SetupError {
+    fn from(error: sqlx::Error) -> Self {
+        SetupError::Database(Cause(error))
+    }
+}
+
+impl From<MigrateError> for SetupError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(source) => source.into(),
+            MigrateError::ExecuteMigration(source, version) => SetupError::Migration { version, source: Cause(source) },
+            error => SetupError::Migrate(error),
+        }
+    }
 }
 
 /// A pool whose connections give up on locks in time.
@@ -61,7 +90,10 @@ pub fn pool(options: PgConnectOptions, settings: &Settings) -> PgPool {
         // A test before each use costs a round trip; one that was idle may have lost its server.
         .test_before_acquire(false)
         .before_acquire(|conn, meta| {
-            Box::pin(async move { Ok(meta.idle_for < IDLE_BEFORE_TEST || conn.ping().await.is_ok()) })
+            Box::pin(async move {
+                let trusted = meta.idle_for < IDLE_BEFORE_TEST && !outage::is_doubtful(meta.age);
+                Ok(trusted || conn.ping().await.is_ok())
+            })
         })
         .after_connect(move |conn, _| {
             let lock_timeout = lock_timeout.clone();
@@ -77,28 +109,141 @@ pub fn pool(options: PgConnectOptions, settings: &Settings) -> PgPool {
                         set_config('jit', 'off', false) as jit",
                     lock_timeout
                 )
-                .fetch_one(conn)
+                .fetch_one(&mut *conn)
                 .await?;
-                Ok(())
+                load_plpgsql(conn).await
             })
         })
         .connect_lazy_with(options)
 }
 
-/// A connection for reads that need no transaction.
+/// Has a backend load PL/pgSQL's library, which the schema's triggers need: one of another build than the server, as it
+/// lies there after an upgrade, fails here and not in an import.
+async fn load_plpgsql(conn: &mut PgConnection) -> std::result::Result<(), sqlx::Error> {
+    sqlx::query!("-- connection.load_plpgsql\ndo $$ begin end $$").execute(conn).await.map(drop)
+}
+
+/// A connection for reads that need no transaction; a server that is starting again is waited for.
 ///
 /// # Errors
 /// There is none, or the database is away.
 pub async fn acquire(pool: &PgPool) -> Result<PoolConnection<Postgres>> {
-    pool.acquire().await.map_err(Error::Unavailable)
+    patiently(pool, || pool.acquire()).await
 }
 
-/// Begins a transaction.
+/// Begins a transaction; a server that is starting again is waited for.
 ///
 /// # Errors
 /// There is no connection, or the database is away.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
-    pool.begin().await.map_err(Error::Unavailable)
+    patiently(pool, || pool.begin()).await
+}
+
+/// Rest before the next try to connect.
+const REST: Duration = Duration::from_millis(50);
+
+/// Tries again, for as long as a connection may take, while the failure is one that passes; nothing was done before.
+async fn patiently<T, F>(pool: &PgPool, attempt: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = std::result::Result<T, sqlx::Error>>,
+{
+    let trying = async {
+        loop {
+            match attempt().await {
+                Err(error) if outage::passes(&error) => {
+                    outage::note(Outage::of_connecting(&error));
+                    tokio::time::sleep(REST).await;
+                }
+                done => break done,
+            }
+        }
+    };
+    let tried = tokio::time::timeout(pool.options().get_acquire_timeout(), trying).await;
+    let error = match tried.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        Ok(done) => return Ok(done),
+        Err(error) => error,
+    };
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        // The pool does not say whether all connections were in use or none could be made.
+        look_within(pool, LATE_LOOK_TIMEOUT).await?;
+    }
+    Err(unconnected(&pool.connect_options(), error))
+}
+
+/// A failure to connect, with the place.
+fn unconnected(options: &PgConnectOptions, source: sqlx::Error) -> Error {
+    Error::Unavailable {
+        outage: Outage::of_connecting(&source),
+        at: Some(outage::place(options)),
+        source: Cause(source),
+    }
+}
+
+/// Longest wait for a connection that no pool makes.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection of its own.
+///
+/// # Errors
+/// It cannot be made, and where; never with a password.
+pub async fn open(options: &PgConnectOptions) -> Result<PgConnection> {
+    let opened = tokio::time::timeout(OPEN_TIMEOUT, PgConnection::connect_with(options)).await;
+    let opened = opened.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+    opened.map_err(|error| unconnected(options, error))
+}
+
+/// Longest look, the wait for others that look included.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest look for why a wait was in vain.
+const LATE_LOOK_TIMEOUT: Duration = Duration::from_millis(500);
+/// So many look at once, whoever asks.
+static LOOKS: Semaphore = Semaphore::const_new(4);
+
+/// Looks by a new connection, without patience, whether the database can be worked with.
+///
+/// A connection that is kept tells nothing of that: its backend goes on, by what it has loaded, where every new one
+/// fails. That there is none left for us tells nothing either: those of a pool are.
+///
+/// # Errors
+/// It cannot, and why.
+pub async fn look(pool: &PgPool) -> Result<()> {
+    look_within(pool, LOOK_TIMEOUT).await
+}
+
+async fn look_within(pool: &PgPool, patience: Duration) -> Result<()> {
+    let options = pool.connect_options();
+    let looking = async {
+        let _place = LOOKS.acquire().await;
+        let mut conn = match PgConnection::connect_with(&options).await {
+            Err(error) if Outage::of(&error) == Some(Outage::Busy) => return Ok(()),
+            connected => connected.map_err(|error| unconnected(&options, error))?,
+        };
+        if let Err(source) = load_plpgsql(&mut conn).await {
+            let outage = Outage::of(&source).unwrap_or(Outage::Unusable);
+            return Err(Error::Unavailable { outage, at: Some(outage::place(&options)), source: Cause(source) });
+        }
+        if outage::disk_was_full() {
+            look_for_room(&mut conn).await?;
+        }
+        let _ = conn.close().await;
+        Ok(())
+    };
+    let timed_out = |_| Err(unconnected(&options, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+    tokio::time::timeout(patience, looking).await.unwrap_or_else(timed_out)
+}
+
+/// Whether a disk that was full has room again, for a mebibyte.
+async fn look_for_room(conn: &mut PgConnection) -> Result<()> {
+    let made = sqlx::query!(
+        "-- connection.look_for_room
+        create temp table room on commit drop as select repeat('x', 1024) as bytes from generate_series(1, 1024)"
+    );
+    match made.execute(conn).await.map_err(Error::from) {
+        Err(error @ Error::Unavailable { .. }) => return Err(error),
+        // Whoever may not make temporary tables cannot know.
+        Ok(_) | Err(_) => outage::note_room(),
+    }
+    Ok(())
 }
 
 /// Begins a transaction whose statements all see one moment, and which writes nothing.
@@ -119,7 +264,7 @@ const IMPATIENCE: Duration = Duration::from_millis(300);
 /// See [`begin`].
 pub async fn begin_impatient(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
     let statement = format!("begin; set local lock_timeout = {}", IMPATIENCE.as_millis());
-    pool.begin_with(sqlx::AssertSqlSafe(statement)).await.map_err(Error::Unavailable)
+    patiently(pool, || pool.begin_with(sqlx::AssertSqlSafe(statement.clone()))).await
 }
 
 /// The schema's version before and after migrations ran; 0 is an empty database.
@@ -136,7 +281,7 @@ pub struct Migrated {
 /// # Errors
 /// The database is away, of another encoding, or newer than this program; or a migration failed.
 pub async fn migrate(options: &PgConnectOptions) -> std::result::Result<Migrated, SetupError> {
-    let mut conn = PgConnection::connect_with(options).await?;
+    let mut conn = open(options).await?;
     let encoding =
         sqlx::query_scalar!("-- connection.encoding\nselect current_setting('server_encoding') as \"encoding!\"")
             .fetch_one(&mut conn)

@@ -12,6 +12,7 @@ use super::item_content::Content;
 use super::items::NewItem;
 use super::order_lines::PlacedLine;
 use super::orders::Keyed;
+use super::outage::Cause;
 use super::{Error, Result, custom_values};
 use crate::domain::catalogue::ItemType;
 use crate::domain::orders::Values;
@@ -46,7 +47,7 @@ impl Rows {
     fn field<'q>(&mut self, value: impl Encode<'q, Postgres>) -> Result<()> {
         let start = self.0.len();
         self.0.extend_from_slice(&(-1_i32).to_be_bytes());
-        let null = value.encode(&mut self.0).map_err(|error| Error::Other(sqlx::Error::Encode(error)))?;
+        let null = value.encode(&mut self.0).map_err(|error| Error::Other(Cause(sqlx::Error::Encode(error))))?;
         if let IsNull::No = null {
             self.note_length(start);
         }
@@ -62,7 +63,8 @@ impl Rows {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 4]);
         self.0.push(JSONB_VERSION);
-        serde_json::to_writer(&mut *self.0, value).map_err(|error| Error::Other(sqlx::Error::Encode(error.into())))?;
+        serde_json::to_writer(&mut *self.0, value)
+            .map_err(|error| Error::Other(Cause(sqlx::Error::Encode(error.into()))))?;
         self.note_length(start);
         Ok(())
     }

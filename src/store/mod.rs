@@ -22,11 +22,14 @@ pub mod order_edits;
 pub mod order_lines;
 pub mod order_lists;
 pub mod orders;
+pub mod outage;
 pub mod outbox;
 pub mod profiles;
 pub mod references;
 pub mod subscriptions;
 pub mod tokens;
+
+use outage::{Cause, Outage};
 
 /// Most orders in one statement.
 pub const SET: usize = 2_000;
@@ -41,15 +44,22 @@ pub fn sets<T>(rows: &[T], orders: usize) -> std::slice::Chunks<'_, T> {
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is away, or there is no free connection.
-    #[error("the database is away")]
-    Unavailable(#[source] sqlx::Error),
+    /// It cannot be used for now.
+    #[error("{}{}", outage.text(), at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default())]
+    Unavailable {
+        /// Why.
+        outage: Outage,
+        /// Where it was looked for.
+        at: Option<String>,
+        /// What happened.
+        source: Cause,
+    },
     /// Another transaction was in the way: the same again, as a whole, may succeed.
     #[error("another transaction was in the way: {0}")]
     TryAgain(&'static str),
     /// A lock was not had in time.
     #[error("a lock was not had in time")]
-    LockTimeout(#[source] sqlx::Error),
+    LockTimeout(#[source] Cause),
     /// What is stored is not what can be stored.
     #[error("corrupt: {table}.{column}: {what}")]
     Corrupt {
@@ -62,24 +72,23 @@ pub enum Error {
     },
     /// Something that the caller could not have caused.
     #[error(transparent)]
-    Other(sqlx::Error),
+    Other(Cause),
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
-        match (&error, code.as_deref()) {
-            (_, Some("40001")) => Error::TryAgain("serialization failure"),
-            (_, Some("40P01")) => Error::TryAgain("deadlock"),
-            (_, Some("23505")) => Error::TryAgain("a key that was not there is there"),
-            (_, Some("55P03")) => Error::LockTimeout(error),
-            // 57P01 to 57P05: the server stops or starts; 53300: no connection left; 53100: disk full; 25006: it
-            // became a standby.
-            (_, Some("57P01" | "57P02" | "57P03" | "57P05" | "53300" | "53100" | "25006")) => Error::Unavailable(error),
-            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_), _) => {
-                Error::Unavailable(error)
-            }
-            _ => Error::Other(error),
+        match outage::code(&error).as_deref() {
+            Some("40001") => Error::TryAgain("serialization failure"),
+            Some("40P01") => Error::TryAgain("deadlock"),
+            Some("23505") => Error::TryAgain("a key that was not there is there"),
+            Some("55P03") => Error::LockTimeout(Cause(error)),
+            _ => match Outage::of(&error) {
+                Some(outage) => {
+                    outage::note(outage);
+                    Error::Unavailable { outage, at: None, source: Cause(error) }
+                }
+                None => Error::Other(Cause(error)),
+            },
         }
     }
 }
@@ -91,7 +100,7 @@ impl From<Error> for crate::error::Error {
     fn from(error: Error) -> Self {
         use crate::error::Error as Failure;
         match error {
-            Error::Unavailable(_) => Failure::unavailable("the database is away").caused_by(error),
+            Error::Unavailable { outage, .. } => Failure::unavailable(outage.text()).caused_by(error),
             Error::TryAgain(_) => {
                 Failure::unavailable("other requests kept changing the same data; send the same again").caused_by(error)
             }

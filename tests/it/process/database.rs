@@ -7,12 +7,14 @@ use std::time::Instant;
 use serde_json::Value as Json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::program::{DEADLINE, Home, Process, call, ordergate, serve, set_up};
+use super::cluster::Cluster;
+use super::program::{DEADLINE, Home, Process, call, ordergate, serve, set_up, text};
 use crate::support::database_url;
 use crate::support::db::{TestDb, admin_options, run};
-use crate::support::server::IMPORT;
+use crate::support::server::{Answer, IMPORT, answer};
 
 const TOKEN: &str = "a-token-of-an-old-client";
+const FULL: &str = r#"{"error":503,"error_text":"the database's disk is full"}"#;
 
 /// A database by its address.
 struct Url(String);
@@ -62,12 +64,101 @@ async fn a_database_of_another_encoding_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_does_not_answer_is_refused_without_its_password() {
-    let sentences = ["postgres://user:secret-word@127.0.0.1:1/db", "postgres://user:secret-word@"]
-        .map(|url| ordergate(&Url(url.to_owned()), "serve --listen 127.0.0.1:0").refused());
-    assert!(sentences[0].contains("the database: "), "{}", sentences[0]);
-    assert!(sentences[1].contains("database-url: expected a URL like postgres://"), "{}", sentences[1]);
-    assert!(sentences.iter().all(|sentence| !sentence.contains("secret-word")), "{sentences:?}");
+async fn a_database_that_cannot_be_reached_is_named_by_its_place_and_without_its_password() {
+    let db = TestDb::new().await;
+    let socket = socket_of(&db);
+    let nowhere = db.url().replacen(db.name(), "no_such_database", 1);
+    for (url, place, why) in [
+        ("postgres://user:secret-word@127.0.0.1:1/db", "127.0.0.1:1", "Connection refused"),
+        ("postgres://user:secret-word@no-such-host.invalid/db", "no-such-host.invalid:5432", "lookup"),
+        ("postgres://user:secret-word@localhost/db?host=/no/such/dir", "/no/such/dir/.s.PGSQL.5432", "No such file"),
+        (&*nowhere, &*socket.display().to_string(), "database \"no_such_database\" does not exist (SQLSTATE 3D000)"),
+    ] {
+        for command in ["account list", "migrate", "serve --listen 127.0.0.1:0"] {
+            let sentence = ordergate(&Url(url.to_owned()), command).refused();
+            let expected = format!("the database cannot be reached ({place}): ");
+            assert!(sentence.starts_with(&expected) && sentence.contains(why), "{command}: {sentence}");
+            assert!(!sentence.contains("secret-word") && !sentence.contains("at line"), "{command}: {sentence}");
+        }
+    }
+    let sentence = ordergate(&Url("postgres://user:secret-word@".to_owned()), "account list").refused();
+    assert!(sentence.contains("database-url: expected a URL like postgres://"), "{sentence}");
+    assert!(!sentence.contains("secret-word"), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told_and_not_shown() {
+    let cluster = Cluster::start();
+    let mut admin = cluster.connect().await;
+    run(&mut admin, "create role guest login password 'right'").await;
+    let rules = text(&mut admin, "select current_setting('hba_file')").await;
+    std::fs::write(rules, "local all guest scram-sha-256\nlocal all all trust\n").expect("the rules");
+    run(&mut admin, "select pg_reload_conf()").await;
+    let url = cluster.variable().1.replacen("ordergate@", "guest:wrong-word@", 1);
+    let begun = Instant::now();
+    // The rules are read in a moment.
+    let sentence = loop {
+        let sentence = ordergate(&Url(url.clone()), "account list").refused();
+        if sentence.contains("password") {
+            break sentence;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{sentence}");
+    };
+    assert!(sentence.starts_with("the database cannot be reached (/"), "{sentence}");
+    let why = ".s.PGSQL.5432): password authentication failed for user \"guest\" (SQLSTATE 28P01)";
+    assert!(sentence.ends_with(why), "{sentence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_until_there_is_room_again() {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, "");
+    let mut conn = db.connect().await;
+    // Whatever takes room fails as on a full disk.
+    run(
+        &mut conn,
+        "create function refuse() returns trigger language plpgsql as
+            $$ begin raise 'could not extend file' using errcode = 'disk_full'; end $$;
+        create trigger refuse before insert on orders execute function refuse();
+        create function refuse_tables() returns event_trigger language plpgsql as
+            $$ begin raise 'could not extend file' using errcode = 'disk_full'; end $$;
+        create event trigger refuse on ddl_command_start execute function refuse_tables();",
+    )
+    .await;
+    assert_eq!(server.get("/health/ready").await, 200, "nobody met a full disk yet");
+    let answer = server.import(call(TOKEN, "full", 1, 1)).await;
+    assert_eq!((answer.status, &*answer.body), (503, FULL));
+    let ready = answered(&server).await;
+    assert_eq!((ready.status, &*ready.body), (503, FULL));
+    let cause = |line: &str| line.contains("could not extend file (SQLSTATE 53100)").then_some(());
+    server.log.wait_for("the cause", cause);
+
+    run(&mut conn, "drop event trigger refuse; drop trigger refuse on orders").await;
+    assert_eq!(answered(&server).await.status, 200);
+    assert_serves(&server, "room").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_under_an_import_is_told() {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, "--no-delivery");
+    let mut holder = db.connect().await;
+    run(&mut holder, "begin; lock table orders in exclusive mode").await;
+    let end = async {
+        let begun = Instant::now();
+        let ended = "select count(*) filter (where pg_terminate_backend(pid, 10000)) from pg_stat_activity
+            where wait_event_type = 'Lock' and datname = current_database()";
+        while db.text(ended).await == "0" {
+            assert!(begun.elapsed() < DEADLINE, "the import never came to the orders");
+        }
+    };
+    let (answer, ()) = tokio::join!(server.import(call(TOKEN, "ended", 1_000, 1)), end);
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body, r#"{"error":503,"error_text":"the database ended or is starting"}"#);
+    run(&mut holder, "commit").await;
+    assert_serves(&server, "after").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +210,11 @@ async fn end_connections(admin: &mut PgConnection, db: &TestDb) {
     run(admin, format!("{end} '{}'", db.name())).await;
 }
 
+/// What `/health/ready` answers.
+async fn answered(server: &Process) -> Answer {
+    answer(crate::support::http().build().expect("a client").get(server.url("/health/ready"))).await
+}
+
 async fn assert_serves(server: &Process, external_id: &str) {
     let answer = server.import(call(TOKEN, external_id, 1, 1)).await;
     assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
@@ -127,7 +223,7 @@ async fn assert_serves(server: &Process, external_id: &str) {
 /// While the database is away, every answer says that it passes.
 async fn assert_away(server: &Process) {
     // The first may meet a connection that was lost, the next ones find none.
-    for _ in 0..3 {
+    for first in [true, false, false] {
         let request = crate::support::http()
             .build()
             .expect("a client")
@@ -138,7 +234,9 @@ async fn assert_away(server: &Process) {
         let status = response.status();
         let body = response.text().await.expect("a whole answer");
         assert_eq!(status, 503, "{body}");
-        assert_eq!(body, r#"{"error":503,"error_text":"the database is away"}"#);
+        let texts = ["the database cannot be reached", "the database ended or is starting"];
+        let expected = texts.map(|text| format!(r#"{{"error":503,"error_text":"{text}"}}"#));
+        assert!(body == expected[0] || first && body == expected[1], "{body}");
         let seconds = retry_after.expect("Retry-After").parse::<u64>().expect("seconds");
         assert!(seconds >= 1, "Retry-After: {seconds}");
         assert_eq!(server.get("/health/ready").await, 503);
