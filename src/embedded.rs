@@ -1,6 +1,6 @@
 //! The private Postgres of a server that was given no `DATABASE_URL`: finds the programs
-//! installed on the machine, makes a cluster in the data directory, starts it, takes it up again
-//! after a crash and stops it.
+//! installed on the machine, makes a cluster in the data directory, starts it, keeps it up, takes it up
+//! again after a crash and stops it.
 //!
 //! What lies in the data directory: `pg` (the cluster), `lock` (held while a server runs),
 //! `socket` (the place of the socket directory) and `postgres.log`.
@@ -11,15 +11,17 @@
 
 mod error;
 mod host;
+mod log;
 mod postmaster;
+mod programs;
 mod socket;
+mod supervise;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,9 +30,11 @@ use tokio::time::sleep;
 
 pub use self::error::EmbeddedError;
 use self::error::{Result, if_there, io_error, read_if_there};
-use self::host::{Account, find_programs, id, major_of};
+use self::host::{Account, SHELL, find_programs, id, major_of};
+use self::log::{Log, last_lines};
 use self::postmaster::{Postmaster, lives, remove_false_pid_file};
-use self::socket::{make_socket_dir, remove_noted, remove_socket_dir};
+use self::programs::Programs;
+use self::socket::{make_socket_dir, remove_noted, remove_socket_dir, renew_socket_dir};
 
 /// The database user, a superuser of the private cluster; it has no password.
 pub const USER: &str = "ordergate";
@@ -51,8 +55,6 @@ const RETRY: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Postgres cuts paths at 1023 bytes, and needs room for file names below the cluster.
 const PATH_LIMIT: usize = 900;
-/// A longer log is put aside at the next start, in bytes.
-const LOG_LIMIT: u64 = 16 << 20;
 
 /// Where a running cluster takes connections, as [`USER`] to [`DATABASE`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,12 @@ pub struct Place {
     pub socket_dir: PathBuf,
     /// The number in the socket's name, `.s.PGSQL.<port>`; no TCP port is open.
     pub port: u16,
+}
+
+impl Place {
+    fn socket(&self) -> PathBuf {
+        self.socket_dir.join(format!(".s.PGSQL.{}", self.port))
+    }
 }
 
 /// A running private Postgres, and the lock on its data directory.
@@ -73,13 +81,16 @@ pub struct Embedded {
     cluster: PathBuf,
     account: Account,
     bin: PathBuf,
+    /// What stood there when the postmaster was started.
+    programs: Programs,
     settings: Vec<(String, String)>,
+    /// The same for all postmasters that follow each other; without a directory before the first.
     place: Place,
     /// The postmaster to stop: ours, or one left by a killed server.
     pid: Option<u32>,
     /// The postmaster if this process started it.
     child: Option<Child>,
-    log_from: u64,
+    log: Log,
     _lock: File,
 }
 
@@ -107,16 +118,17 @@ impl Embedded {
             return Err(EmbeddedError::PathTooLong(length));
         }
         let mut embedded = Self {
-            _lock: lock(&data_dir)?,
+            _lock: lock(&account, &data_dir)?,
             cluster: data_dir.join("pg"),
+            log: Log::of(&data_dir),
             data_dir,
             account,
+            programs: Programs::in_dir(&bin),
             bin,
             settings: settings.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect(),
             place: Place { socket_dir: PathBuf::new(), port: PORT },
             pid: None,
             child: None,
-            log_from: 0,
         };
         embedded.make_cluster().await?;
         embedded.bring_up().await?;
@@ -254,45 +266,32 @@ impl Embedded {
         let Some(child) = &mut self.child else {
             return Ok(());
         };
-        let log = self.data_dir.join("postgres.log");
         let Some(status) = child.try_wait().map_err(io_error("wait for", &self.bin))? else {
             return Ok(());
         };
         self.child = None;
         self.pid = None;
-        let mut text = Vec::new();
-        File::open(&log)
-            .and_then(|mut file| {
-                file.seek(SeekFrom::Start(self.log_from))?;
-                file.read_to_end(&mut text)
-            })
-            .map_err(io_error("read", &log))?;
-        let text = String::from_utf8_lossy(&text);
+        let text = self.log.tail()?;
         let leftovers = text.contains("is still in use") || text.contains("lock file \"postmaster.pid\"");
         if leftovers && begun.elapsed() < LEFTOVERS {
             sleep(RETRY).await;
             return Ok(());
         }
+        let log = self.log.path().to_owned();
         Err(EmbeddedError::NotStarted { status, log, lines: last_lines(&text) })
     }
 
     fn spawn(&mut self) -> Result<()> {
         remove_false_pid_file(&self.cluster)?;
-        remove_noted(&self.data_dir);
-        let socket_dir = make_socket_dir(&self.account, &self.data_dir)?;
-        let path = self.data_dir.join("postgres.log");
-        if fs::metadata(&path).is_ok_and(|log| log.len() > LOG_LIMIT) {
-            let old = path.with_extension("log.old");
-            fs::rename(&path, &old).map_err(io_error("rename", &path))?;
+        if self.place.socket_dir.as_os_str().is_empty() {
+            remove_noted(&self.data_dir);
+            self.place.socket_dir = make_socket_dir(&self.account, &self.data_dir)?;
+        } else {
+            renew_socket_dir(&self.account, &self.place.socket_dir)?;
         }
-        let log = private_file()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .and_then(|log| Ok((log.metadata()?.len(), log.try_clone()?, log)));
-        let (log_from, stdout, stderr) = log.map_err(io_error("open", &path))?;
-        self.log_from = log_from;
-        let line = self.command_line(&socket_dir);
+        self.programs = Programs::in_dir(&self.bin);
+        let (stdout, stderr) = self.log.open(&self.account)?;
+        let line = self.command_line(&self.place.socket_dir);
         let program = Path::new(&line[0]);
         let mut command = self.account.command(program);
         let child =
@@ -325,17 +324,18 @@ impl Embedded {
         line
     }
 
-    /// Whether a postmaster is one that this start would make: same programs and settings, and
-    /// its socket not lost to a cleaner of temporary files.
+    /// Whether a postmaster is one that this start would make: same programs and settings, the
+    /// place of the one before, and its socket not lost to a cleaner of temporary files.
     fn fits(&self, found: &Postmaster) -> bool {
         if self.child.as_ref().is_some_and(|child| child.id() == found.pid) {
             return true;
         }
+        let place = &found.place;
         // While it is starting, its socket may not be there yet.
-        let socket_dir = &found.place.socket_dir;
-        found.status != "ready"
-            || socket_dir.join(format!(".s.PGSQL.{}", found.place.port)).exists()
-                && found.command == join(&self.command_line(socket_dir))
+        let same = found.status != "ready"
+            || place.socket().exists() && found.command == join(&self.command_line(&place.socket_dir));
+        let elsewhere = !self.place.socket_dir.as_os_str().is_empty() && self.place != *place;
+        same && !elsewhere && !Programs::in_dir(&self.bin).newer_than(found.started_s)
     }
 
     async fn answers(&self, place: &Place) -> Result<bool> {
@@ -356,9 +356,10 @@ impl Embedded {
     }
 
     /// The command that signals a postmaster; run as its user, it can hit no one else's process.
+    /// A shell's, as the programs of Postgres may have been removed.
     fn signal(&self, signal: &str, pid: u32) -> Command {
-        let mut command = self.account.command(&self.bin.join("pg_ctl"));
-        command.args(["kill", signal, &pid.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = self.account.command(Path::new(SHELL));
+        command.args(["-c", &format!("kill -s {signal} {pid}")]).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
@@ -366,8 +367,7 @@ impl Embedded {
         for (signal, patience) in SHUTDOWN {
             let begun = Instant::now();
             if self.alive(pid) {
-                let program = self.bin.join("pg_ctl");
-                self.signal(signal, pid).status().map_err(self.account.run_error(&program))?;
+                self.signal(signal, pid).status().map_err(self.account.run_error(Path::new(SHELL)))?;
             }
             while begun.elapsed() < patience {
                 if !self.alive(pid) {
@@ -429,15 +429,9 @@ pub fn default_data_dir() -> PathBuf {
 }
 
 /// Takes the lock that keeps two servers off one data directory; the system drops it with us.
-fn lock(data_dir: &Path) -> Result<File> {
+fn lock(account: &Account, data_dir: &Path) -> Result<File> {
     let path = data_dir.join("lock");
-    let mut file = private_file()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io_error("open", &path))?;
+    let mut file = account.open_file(&path).map_err(io_error("open", &path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -450,20 +444,9 @@ fn lock(data_dir: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn private_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
-}
-
 fn join(words: &[OsString]) -> String {
     let line = words.join(OsStr::new(" "));
     line.to_string_lossy().trim().to_owned()
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
 fn random_name() -> String {

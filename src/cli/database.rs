@@ -1,6 +1,7 @@
 //! Which database a command works on: the one of `DATABASE_URL`, the running private one, or the private one
 //! started for the command.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -16,8 +17,29 @@ pub(super) struct Database {
     /// How.
     pub options: PgConnectOptions,
     private: bool,
-    /// The private one, if this process started it.
-    started: Option<Embedded>,
+    started: Started,
+}
+
+/// The private PostgreSQL, if this process started it.
+#[derive(Default)]
+pub(super) struct Started(Option<Embedded>);
+
+impl Started {
+    /// Keeps it up, for ever.
+    pub(super) async fn keep_up(&mut self) -> Infallible {
+        match &mut self.0 {
+            Some(embedded) => embedded.keep_up().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops it.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        if let Some(embedded) = self.0 {
+            embedded.stop().await?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the private PostgreSQL lives; a demo's has a directory of its own.
@@ -32,7 +54,7 @@ impl Database {
     /// The database that a server works on; the private one is started, and owned.
     pub(super) async fn for_server(settings: &Settings, demo: bool) -> anyhow::Result<Self> {
         if let Some(url) = &settings.database_url {
-            return Ok(Database { options: parse(url)?, private: false, started: None });
+            return Ok(Database { options: parse(url)?, private: false, started: Started::default() });
         }
         Database::start(settings, demo).await
     }
@@ -40,10 +62,10 @@ impl Database {
     /// The database that a command works on; a running private one is found.
     pub(super) async fn for_command(settings: &Settings) -> anyhow::Result<Self> {
         if let Some(url) = &settings.database_url {
-            return Ok(Database { options: parse(url)?, private: false, started: None });
+            return Ok(Database { options: parse(url)?, private: false, started: Started::default() });
         }
         match embedded::running(&data_dir(settings, false))? {
-            Some(place) => Ok(Database { options: options(&place), private: true, started: None }),
+            Some(place) => Ok(Database { options: options(&place), private: true, started: Started::default() }),
             None => Database::start(settings, false).await,
         }
     }
@@ -55,8 +77,8 @@ impl Database {
         }
         // Some for psql and for commands, beside the server's own.
         let max_connections = (settings.max_connections + 10).to_string();
-        let started = Embedded::start(&dir, &[("max_connections", &max_connections)]).await?;
-        Ok(Database { options: options(started.place()), private: true, started: Some(started) })
+        let embedded = Embedded::start(&dir, &[("max_connections", &max_connections)]).await?;
+        Ok(Database { options: options(embedded.place()), private: true, started: Started(Some(embedded)) })
     }
 
     /// True for the private one.
@@ -71,12 +93,14 @@ impl Database {
         Ok(conn)
     }
 
+    /// What was started, to be kept up and stopped.
+    pub(super) fn take_started(&mut self) -> Started {
+        std::mem::take(&mut self.started)
+    }
+
     /// Stops what was started.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
-        if let Some(started) = self.started {
-            started.stop().await?;
-        }
-        Ok(())
+        self.started.stop().await
     }
 }
 

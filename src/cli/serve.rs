@@ -12,6 +12,7 @@ use super::{demo, listen};
 use crate::clock::Clock;
 use crate::config::{Listen, Settings};
 use crate::delivery;
+use crate::error::chain;
 use crate::http::App;
 use crate::import::records;
 use crate::shutdown::Stop;
@@ -45,13 +46,17 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
         .await
         .with_context(|| format!("listen on {address} (--listen names another address)"))?;
     let stop = crate::shutdown::on_signal(settings.drain).context("signals")?;
-    let database = tokio::select! {
+    let mut database = tokio::select! {
         database = Database::for_server(&settings, demo) => database?,
         // Dropped, a private PostgreSQL that is still starting is told to stop.
         () = stop.asked.cancelled() => return Ok(()),
     };
-    let served = Box::pin(run(settings, demo, listener, stop, &database)).await;
-    let stopped = database.stop().await;
+    let mut started = database.take_started();
+    let served = tokio::select! {
+        served = Box::pin(run(settings, demo, listener, stop, &database)) => served,
+        never = started.keep_up() => match never {},
+    };
+    let stopped = started.stop().await;
     served.and(stopped)
 }
 
@@ -101,14 +106,23 @@ async fn run(
         served = async { tokio::try_join!(serving, delivering) } => served,
         () = measuring => Ok(((), ())),
     };
-    note_uses(&app, &pool).await;
-    if let Err(error) = app.records().write(&pool).await {
-        tracing::warn!(%error, "the records of the last imports were not written");
-    }
+    write_last(&app, &pool).await;
     // What still runs past its deadline ends with the process.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     tracing::info!("ordergate has stopped");
     served.map(drop)
+}
+
+/// Writes down what is kept in memory; a stop waits for no database that is away.
+async fn write_last(app: &App, pool: &PgPool) {
+    let written = async {
+        store::connect::look(pool).await?;
+        note_uses(app, pool).await;
+        app.records().write(pool).await
+    };
+    if let Err(error) = written.await {
+        tracing::warn!(error = chain(&error), "the records of the last imports were not written");
+    }
 }
 
 /// Measures and serves what was measured, for ever; or does nothing, for ever.
@@ -142,12 +156,16 @@ pub(super) async fn deliver_alone(settings: Settings, health_listen: Option<List
             Some(listener.with_context(|| format!("listen on {address} (--health-listen names another address)"))?)
         }
     };
-    let database = tokio::select! {
+    let mut database = tokio::select! {
         database = Database::for_command(&settings) => database?,
         () = stop.cancelled() => return Ok(()),
     };
-    let delivered = Box::pin(deliver_on(settings, health, stop, &database)).await;
-    let stopped = database.stop().await;
+    let mut started = database.take_started();
+    let delivered = tokio::select! {
+        delivered = Box::pin(deliver_on(settings, health, stop, &database)) => delivered,
+        never = started.keep_up() => match never {},
+    };
+    let stopped = started.stop().await;
     delivered.and(stopped)
 }
 

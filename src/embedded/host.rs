@@ -4,9 +4,9 @@
 
 use std::cmp::Reverse;
 use std::env;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,6 +14,8 @@ use std::process::{Command, Stdio};
 use super::error::{EmbeddedError, Result, if_there, io_error, read_if_there};
 
 pub(super) const OLDEST_MAJOR: u32 = 15;
+
+pub(super) const SHELL: &str = "/bin/sh";
 
 /// What a directory must hold to count as an installed Postgres.
 const PROGRAMS: [&str; 4] = ["postgres", "initdb", "pg_ctl", "pg_isready"];
@@ -82,7 +84,7 @@ impl Account {
 
     /// Whether the user can enter a directory; tried out, as modes do not tell all (ACLs).
     fn can_enter(&self, directory: &Path) -> Result<bool> {
-        let shell = Path::new("/bin/sh");
+        let shell = Path::new(SHELL);
         match self.command(shell).args(["-c", ":"]).current_dir(directory).status() {
             Ok(_) => Ok(true),
             // Nobody is kept out of the root: there it is the change of user that failed.
@@ -164,6 +166,35 @@ impl Account {
             chown(path, Some(uid), Some(gid)).map_err(io_error("hand over", path))?;
         }
         Ok(())
+    }
+
+    /// Opens a file of the data directory to read and to append, closed to other users. One that is
+    /// not there is made, for the owner of the directory, whose own server may be the next to open it.
+    pub(super) fn open_file(&self, path: &Path) -> io::Result<File> {
+        // Who owns the directory could lead root astray.
+        if self.ids.is_some() && if_there(fs::symlink_metadata(path))?.is_some_and(|found| found.is_symlink()) {
+            return Err(io::Error::other("expected a file, found a link"));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).mode(0o600);
+        if let Some(file) = if_there(options.open(path))? {
+            return Ok(file);
+        }
+        let file = options.create_new(true).open(path)?;
+        if self.ids.is_some() {
+            let owner = fs::metadata(path.parent().unwrap_or(path))?;
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        Ok(file)
+    }
+
+    /// Whether a directory is the one user's, and closed to others.
+    pub(super) fn has_for_itself(&self, found: &Metadata) -> bool {
+        let is_own = match self.ids {
+            Some((uid, _)) => found.uid() == uid,
+            None => id(&["-u"]).is_ok_and(|me| me == found.uid().to_string()),
+        };
+        found.is_dir() && is_own && found.mode() & 0o777 == 0o700
     }
 }
 

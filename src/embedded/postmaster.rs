@@ -21,6 +21,8 @@ pub(super) struct Postmaster {
     /// `starting`, `ready` or `stopping`; empty in its first moments.
     pub(super) status: String,
     pub(super) command: String,
+    /// When it started, in seconds since 1970.
+    pub(super) started_s: i64,
 }
 
 impl Postmaster {
@@ -38,7 +40,9 @@ impl Postmaster {
             return Ok(None);
         };
         let place = Place { socket_dir: line(5).into(), port: line(4).parse().unwrap_or(PORT) };
-        Ok(Some(Self { pid, place, status: line(8).to_owned(), command }))
+        // In its first moments it has not said when: then just now.
+        let started_s = line(3).parse().unwrap_or(i64::MAX);
+        Ok(Some(Self { pid, place, status: line(8).to_owned(), command, started_s }))
     }
 }
 

@@ -1,12 +1,12 @@
 //! The directory of the cluster's socket, which lies outside the data directory.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::{Result, if_there, io_error, read_if_there};
 use super::host::Account;
-use super::{PORT, private_file, random_name};
+use super::{PORT, random_name};
 
 const SOCKET_DIR: &str = "ordergate-";
 
@@ -20,15 +20,24 @@ pub(super) fn make_socket_dir(account: &Account, data_dir: &Path) -> Result<Path
     let socket_dir = base.join(format!("{SOCKET_DIR}{}", random_name()));
     let note = data_dir.join("socket");
     // Noted first, so that no crash leaves a directory that nobody knows of.
-    private_file()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&note)
+    if_there(fs::remove_file(&note)).map_err(io_error("remove", &note))?;
+    account
+        .open_file(&note)
         .and_then(|mut file| file.write_all(socket_dir.as_os_str().as_encoded_bytes()))
         .map_err(io_error("write", &note))?;
     account.make_dir(&socket_dir)?;
     Ok(socket_dir)
+}
+
+/// Makes the socket directory of a postmaster that ended fit for the next one.
+pub(super) fn renew_socket_dir(account: &Account, socket_dir: &Path) -> Result<()> {
+    remove_sockets(socket_dir);
+    match if_there(fs::symlink_metadata(socket_dir)).map_err(io_error("look at", socket_dir))? {
+        None => account.make_dir(socket_dir),
+        Some(found) if account.has_for_itself(&found) => Ok(()),
+        // Whoever took the name of one that was removed could listen there in our place.
+        Some(_) => Err(io_error("use", socket_dir)(io::Error::other("it is another user's, or open to others"))),
+    }
 }
 
 /// Removes the socket directory noted in the data directory, and the note.
@@ -46,10 +55,14 @@ pub(super) fn remove_socket_dir(socket_dir: &Path) {
     if !name.as_encoded_bytes().starts_with(SOCKET_DIR.as_bytes()) {
         return;
     }
-    for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
-        let _ = fs::remove_file(socket_dir.join(name));
-    }
+    remove_sockets(socket_dir);
     if let Err(error) = if_there(fs::remove_dir(socket_dir)) {
         tracing::warn!(path = %socket_dir.display(), %error, "left a socket directory");
+    }
+}
+
+fn remove_sockets(socket_dir: &Path) {
+    for name in [format!(".s.PGSQL.{PORT}"), format!(".s.PGSQL.{PORT}.lock")] {
+        let _ = fs::remove_file(socket_dir.join(name));
     }
 }

@@ -16,4 +16,5 @@ mod readme;
 mod settings;
 mod setup;
 mod stop;
+mod upkeep;
 mod webhooks;

@@ -247,6 +247,12 @@ impl DataDir {
     pub(super) async fn connect(&self) -> PgConnection {
         PgConnection::connect_with(&self.options()).await.expect("the private database")
     }
+
+    /// Runs a statement that has to fail.
+    pub(super) async fn refuse(&self, sql: &str) {
+        let mut conn = self.connect().await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.expect_err("a bad statement");
+    }
 }
 
 impl Drop for DataDir {
