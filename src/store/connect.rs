@@ -251,7 +251,7 @@ async fn look_for_room(conn: &mut PgConnection) -> Result<()> {
 /// # Errors
 /// See [`begin`].
 pub async fn begin_snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
-    pool.begin_with("begin isolation level repeatable read read only").await.map_err(Error::Unavailable)
+    patiently(pool, || pool.begin_with("begin isolation level repeatable read read only")).await
 }
 
 /// Longest wait for a lock in a transaction that gives way: less than PostgreSQL's default `deadlock_timeout` of a
