@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
 use super::Patch;
 use super::custom_fields::{SentValue, Value};
-use super::matching::Customer;
+use super::matching::{Customer, StoredCustomer};
 use super::rejection::Rejection;
 
 /// Custom values as they were sent, by the external id of their field.
@@ -148,6 +149,8 @@ pub struct ListedOrder {
     pub profile_id: String,
     /// The order.
     pub order: StoredOrder<'static>,
+    /// What is known of the customer, if that was asked for.
+    pub customer: Option<Arc<StoredCustomer>>,
 }
 
 /// The request that writes an order.

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, post};
 use super::App;
 use super::call::{self, Reads, Understood};
 use super::log::{Counts, Line};
-use super::orders::{counts, ignored, reply};
+use super::orders::{counts, reply};
 use super::reply::{Answering, Reply};
 use crate::auth::Role;
 use crate::domain::batch::Head;
@@ -65,10 +65,7 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, kind: 
         let counts = counts(&report);
         facts.counts = Some(Counts { orders: None, items: counts.orders, dry_run: head.dry_run, ..counts });
     });
-    let document = &understood.document;
-    let (secret, keys) = (&understood.secret, schema::known_fields(kind));
-    let ignored = |index: usize| ignored(document, keys, index, &app.settings.limits, secret);
-    reply(app, line, &report, head.detail.then_some(&ignored), secret, format)
+    reply(app, line, &report, &understood, head.detail.then(|| schema::known_fields(kind)), format)
 }
 
 /// Imports the items; the caller is looked up again for as long as tokens of the account change.

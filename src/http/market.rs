@@ -1,6 +1,5 @@
 //! The market's small calls: lists, look-ups, changes of one thing, deletions, preorders (contract, section 6).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +18,7 @@ use crate::auth::Role;
 use crate::config::Limits;
 use crate::domain::catalogue::ItemType;
 use crate::domain::line_statuses::BUILT_IN_ORDER_STATUSES;
-use crate::domain::orders::{ListedOrder, OrderFilter, Origin};
+use crate::domain::orders::{OrderFilter, Origin};
 use crate::domain::place::Place;
 use crate::domain::rejection::{Problem, Rejection, known};
 use crate::domain::scalars::time_text;
@@ -155,21 +154,10 @@ impl Asked<'_> {
         let mut conn = store::connect::begin_snapshot(&self.app.imports.pool).await?;
         self.check_words(&mut conn, &filter).await?;
         let bounds = (page.limit, MAX_PAGE_BYTES);
-        let found = order_lists::page(&mut conn, account_id, page.after, bounds, &filter).await?;
-        let mut customers = HashMap::new();
-        if with_customer {
-            let mut profiles: Vec<i64> = found.items.iter().map(|listed| listed.order.state.profile).collect();
-            profiles.sort_unstable();
-            profiles.dedup();
-            customers = order_lists::stored_customers(&mut conn, account_id, &profiles).await?;
-        }
+        let found = order_lists::page(&mut conn, account_id, page.after, bounds, &filter, with_customer).await?;
         drop(conn);
         let style = self.app.settings.list_money;
-        let order = |order: ListedOrder| {
-            let customer = customers.get(&order.order.state.profile);
-            listed::order(order, customer, style)
-        };
-        let orders = found.items.into_iter().map(order).collect();
+        let orders = found.items.into_iter().map(|order| listed::order(order, style)).collect();
         Ok(list(schema::ORDERS[usize::from(filter.newest_first)], found.last, orders))
     }
 
@@ -199,26 +187,21 @@ impl Asked<'_> {
 
     async fn get_order(&self) -> Result<Object<'static>, Error> {
         let named = self.said(schema::named_order)?;
-        let order = self.order(&named).await?;
-        let account_id = self.understood.caller.account_id;
-        let filter = OrderFilter { external_ids: Some(vec![order.external_id.clone()]), ..OrderFilter::default() };
         let mut conn = store::connect::begin_snapshot(&self.app.imports.pool).await?;
-        let found = order_lists::page(&mut conn, account_id, 0, (1, MAX_PAGE_BYTES), &filter).await?;
-        // It may have been deleted meanwhile.
-        let Some(listed) = found.items.into_iter().find(|listed| listed.order.id == order.id) else {
-            return Err(self.refuse(Code::NotFound, "external_id", Problem::unknown("order", &order.external_id)));
-        };
-        let style = self.app.settings.list_money;
-        if !named.detail {
-            return Ok(vec![("result", Value::Object(listed::order(listed, None, style)))]);
+        let Found { id, external_id, .. } = self.order(&mut conn, &named).await?;
+        let account_id = self.understood.caller.account_id;
+        let filter = OrderFilter { external_ids: Some(vec![external_id]), ..OrderFilter::default() };
+        let found = order_lists::page(&mut conn, account_id, 0, (1, MAX_PAGE_BYTES), &filter, named.detail).await?;
+        let write = order_lists::last_write(&mut conn, account_id, id).await?;
+        drop(conn);
+        let mut listed = found.items.into_iter().next().expect("it was there at the same moment");
+        let (customer, revision) = (listed.customer.take(), listed.order.revision);
+        let mut result = listed::order(listed, self.app.settings.list_money);
+        if named.detail {
+            result.push(("revision", Value::Int(revision)));
+            result.extend(customer.map(|found| ("customer", Value::Object(customer_object(&found)))));
+            result.extend(write.map(|write| ("import", Value::Object(written(write)))));
         }
-        let (revision, profile) = (listed.order.revision, listed.order.state.profile);
-        let customers = order_lists::stored_customers(&mut conn, account_id, &[profile]).await?;
-        let write = order_lists::last_write(&mut conn, account_id, listed.order.id).await?;
-        let mut result = listed::order(listed, None, style);
-        result.push(("revision", Value::Int(revision)));
-        result.extend(customers.get(&profile).map(|found| ("customer", Value::Object(customer_object(found)))));
-        result.extend(write.map(|write| ("import", Value::Object(written(write)))));
         Ok(vec![("result", Value::Object(result))])
     }
 
@@ -243,10 +226,9 @@ impl Asked<'_> {
     }
 
     /// The order that a call names (contract, section 6).
-    async fn order(&self, named: &NamedOrder) -> Result<Found, Error> {
-        let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
+    async fn order(&self, conn: &mut PgConnection, named: &NamedOrder) -> Result<Found, Error> {
         let account_id = self.understood.caller.account_id;
-        let found = order_lists::find(&mut conn, account_id, named.id, named.external_id.as_deref()).await?;
+        let found = order_lists::find(conn, account_id, named.id, named.external_id.as_deref()).await?;
         let fits = |found: &Found| {
             named.id.is_none_or(|id| id == found.id)
                 && named.external_id.as_ref().is_none_or(|id| *id == found.external_id)
@@ -270,7 +252,8 @@ impl Asked<'_> {
 
     async fn status(&self) -> Result<Object<'static>, Error> {
         let named = self.said(schema::named_order)?;
-        let order = self.order(&named).await?;
+        let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
+        let order = self.order(&mut conn, &named).await?;
         let status =
             vec![("endpoint", Value::Text(order.endpoint.into())), ("status", Value::Text(order.status.into()))];
         Ok(vec![("result", Value::Object(status))])
@@ -286,7 +269,9 @@ impl Asked<'_> {
 
     async fn delete_order(&self) -> Result<Object<'static>, Error> {
         let named = self.said(schema::named_order)?;
-        let order = self.order(&named).await?;
+        let mut conn = store::connect::acquire(&self.app.imports.pool).await?;
+        let order = self.order(&mut conn, &named).await?;
+        drop(conn);
         let edit = self.edit(named.skip_triggers);
         if !edits::delete(&self.app.imports, &edit, order.id, &order.external_id).await? {
             return Err(self.refuse(Code::NotFound, "external_id", Problem::unknown("order", &order.external_id)));

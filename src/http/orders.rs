@@ -7,12 +7,11 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::App;
 use super::call::{self, Reads, Understood};
 use super::log::{Counts, Line};
 use super::reply::{Answering, Reply};
+use super::{App, in_place};
 use crate::auth::Role;
-use crate::config::Limits;
 use crate::domain::batch::Head;
 use crate::domain::orders::Origin;
 use crate::domain::rejection::Rejection;
@@ -20,7 +19,6 @@ use crate::error::{Code, Error};
 use crate::import::orders::{Import, Posted};
 use crate::import::report::{Item, Outcome, Report, Tally};
 use crate::wire::answer::{Object, Value};
-use crate::wire::document::Document;
 use crate::wire::format::Format;
 use crate::wire::known;
 use crate::wire::orders_import as schema;
@@ -59,7 +57,6 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         Ok(report) => report,
         Err(error) => return Reply::from(error).respond(app, line, format),
     };
-    let secret = &understood.secret;
     let counts = Counts { dry_run: head.dry_run, ..counts(&report) };
     if counts.created + counts.updated > 0 && !head.skip_triggers && !head.dry_run {
         app.events_written().notify_one();
@@ -70,41 +67,38 @@ async fn run(app: &App, line: &Arc<Line>, mut understood: Understood<'_>, format
         facts.phases.database = start.elapsed().saturating_sub(report.spent.busy);
         facts.counts = Some(counts);
     });
-    let document = &understood.document;
-    let ignored = |index: usize| ignored(document, &known::ORDER, index, &app.settings.limits, secret);
-    reply(app, line, &report, head.detail.then_some(&ignored), secret, format)
+    reply(app, line, &report, &understood, head.detail.then_some(&known::ORDER), format)
 }
 
-/// The ignored fields of an order, product or SKU of a document.
-pub(super) fn ignored(
-    document: &Document<'_>,
-    schema: &known::Schema,
-    index: usize,
-    limits: &Limits,
-    secret: &str,
-) -> Vec<String> {
-    let sent = schema::orders(document).ok().and_then(|sent| sent.get(index));
-    sent.map(|sent| known::ignored(document.format, schema, sent, limits, secret)).unwrap_or_default()
-}
-
-/// Answers with one item for each order, product or SKU; with more in each if it is told which of its fields were ignored.
+/// Answers with one item for each order, product or SKU; with more in each if its `schema` is given, by which it is known what
+/// was ignored.
 pub(super) fn reply(
     app: &App,
     line: &Line,
     report: &Report<'_>,
-    ignored: Option<&dyn Fn(usize) -> Vec<String>>,
-    secret: &str,
+    understood: &Understood<'_>,
+    schema: Option<&known::Schema>,
     format: Format,
 ) -> Response {
     let render = Instant::now();
+    let Understood { document, secret, .. } = understood;
     line.note(|facts| facts.first_failure = failures(report).next().map(|rejection| rejection.text(secret)));
-    let item = |index| answer_item(index, &report.items[index], ignored, secret);
+    let sent = schema::orders(document).unwrap_or_default();
+    let ignored = |schema: &known::Schema, index: usize| {
+        known::ignored(document.format, schema, &sent[index], &app.settings.limits, secret)
+    };
+    let item = |index| {
+        let ignored = schema.map(|schema| ignored(schema, index));
+        answer_item(index, &report.items[index], ignored, secret)
+    };
     let fields = vec![("result", Value::List(report.items.len(), &item))];
     let reply = match failures(report).next().filter(|_| report.stopped_by.is_some()) {
         Some(rejection) => Reply::refused(Code::BadRequest, rejection.text(secret), fields),
         None => Reply::done(fields),
     };
-    let response = reply.respond(app, line, format);
+    // What was ignored is found in the texts, which are read again.
+    let bytes = schema.map_or(0, |_| sent.iter().map(|item| item.text.len()).sum());
+    let response = in_place(bytes, || reply.respond(app, line, format));
     line.note(|facts| facts.phases.render = render.elapsed());
     response
 }
@@ -132,11 +126,9 @@ async fn import_orders<'a>(
             head,
             orders,
             posted: Posted::Together {
-                decode: match (document.format, head.strict) {
-                    (Format::Json, false) => schema::json_order,
-                    (Format::Json, true) => schema::json_order_strictly,
-                    (Format::Xml, false) => schema::xml_order,
-                    (Format::Xml, true) => schema::xml_order_strictly,
+                decode: match document.format {
+                    Format::Json => schema::json_order,
+                    Format::Xml => schema::xml_order,
                 },
                 announce: !head.skip_triggers,
             },
@@ -171,12 +163,7 @@ pub(super) fn warning_text(warning: &Rejection, secret: &str) -> String {
 }
 
 /// The item of an order (contract, section 3).
-fn answer_item<'r>(
-    index: usize,
-    item: &'r Item<'_>,
-    ignored: Option<&dyn Fn(usize) -> Vec<String>>,
-    secret: &str,
-) -> Object<'r> {
+fn answer_item<'r>(index: usize, item: &'r Item<'_>, ignored: Option<Vec<String>>, secret: &str) -> Object<'r> {
     let rejection = match &item.outcome {
         Outcome::Created | Outcome::Updated | Outcome::Unchanged => None,
         Outcome::Failed(rejection) => Some(rejection.as_ref().clone()),
@@ -210,7 +197,6 @@ fn answer_item<'r>(
     if let (Some(warning), None) = (&item.warning, &rejection) {
         fields.push(("warnings", Value::Texts(vec![warning_text(warning, secret).into()])));
     }
-    let ignored = ignored(index);
     if !ignored.is_empty() {
         fields.push(("ignored", Value::Texts(ignored.into_iter().map(Into::into).collect())));
     }

@@ -67,8 +67,9 @@ pub struct Import<'r, 'a> {
     pub secret: &'r str,
 }
 
-/// Decodes the text of an order, of that place in its request.
-pub type Decode = for<'t> fn(usize, &Sent<'t>, &Limits) -> Decoded<'t>;
+/// Decodes the text of an order, of that place in its request; one with a field that is not known is refused if the request is
+/// strict.
+pub type Decode = for<'t> fn(usize, &Sent<'t>, &Limits, bool) -> Decoded<'t>;
 
 /// How orders came.
 #[derive(Clone, Copy)]
@@ -107,9 +108,9 @@ impl<'r, 'a> Import<'r, 'a> {
     pub(super) fn decode(&self, order: usize, limits: &Limits) -> Decoded<'a> {
         let sent = &self.orders[order];
         match self.posted {
-            Posted::Together { decode, .. } => decode(order, sent, limits),
+            Posted::Together { decode, .. } => decode(order, sent, limits, self.head.strict),
             Posted::Decoded { order, .. } => order.clone(),
-            Posted::Singly(each) => (each[order].decode)(0, sent, limits),
+            Posted::Singly(each) => (each[order].decode)(0, sent, limits, self.head.strict),
         }
     }
 

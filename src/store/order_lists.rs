@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -19,8 +20,8 @@ struct OrderKey {
     profile_id: Option<String>,
 }
 
-/// The orders of an account that a filter lets through, behind one of them, at most `limit` and about `max_bytes` of them. All
-/// statements of the transaction have to see one moment.
+/// The orders of an account that a filter lets through, behind one of them, at most `limit` and about `max_bytes` of them;
+/// with what is known of their customers, if that is asked for. All statements of the transaction have to see one moment.
 ///
 /// # Errors
 /// The database failed, or holds what cannot be.
@@ -30,23 +31,34 @@ pub async fn page(
     after: i64,
     (limit, max_bytes): (i64, usize),
     filter: &OrderFilter,
+    with_customer: bool,
 ) -> Result<Page<ListedOrder>> {
     let mut reading = Reading::new(limit, max_bytes);
     let profiles = customers(conn, account_id, filter).await?;
-    let keys = keys(conn, account_id, after, limit, filter, profiles.as_deref()).await?;
+    let bounds = if filter.newest_first { (i64::MIN, after) } else { (after, i64::MAX) };
+    let keys = keys(conn, account_id, bounds, limit, filter, profiles.as_deref()).await?;
     let mut keys = keys.as_slice();
+    let mut known = HashMap::new();
     while let (some, others) = keys.split_at(reading.next().min(keys.len()))
         && !some.is_empty()
     {
         keys = others;
         let external_ids: Vec<&str> = some.iter().map(|key| &*key.external_id).collect();
         let mut orders = super::orders::read(conn, account_id, &external_ids).await?;
+        if with_customer {
+            let mut profiles: Vec<i64> = orders.values().map(|order| order.state.profile).collect();
+            profiles.sort_unstable();
+            profiles.dedup();
+            profiles.retain(|profile| !known.contains_key(profile));
+            known.extend(stored_customers(conn, account_id, &profiles).await?);
+        }
         for key in some {
             let corrupt = |column| Error::Corrupt { table: "orders", column, what: format!("of order {}", key.id) };
             let order = orders.remove(&key.external_id).ok_or_else(|| corrupt("external_id"))?;
             let profile_id = key.profile_id.clone().ok_or_else(|| corrupt("profile"))?;
-            let bytes = order_bytes(&order);
-            let listed = ListedOrder { external_id: key.external_id.clone(), profile_id, order };
+            let customer = known.get(&order.state.profile).cloned();
+            let bytes = order_bytes(&order) + customer.as_deref().map_or(0, customer_bytes);
+            let listed = ListedOrder { external_id: key.external_id.clone(), profile_id, order, customer };
             if !reading.add(key.id, listed, bytes) {
                 return Ok(reading.page());
             }
@@ -83,163 +95,170 @@ async fn customers(conn: &mut PgConnection, account_id: i64, filter: &OrderFilte
     Ok(customers)
 }
 
+/// The ids between which orders are looked for, both excluded.
+type Bounds = (i64, i64);
+
 /// The keys of the next orders. Ids and customers are looked up in an index; the other filters look at each order on the way.
 async fn keys(
     conn: &mut PgConnection,
     account_id: i64,
-    after: i64,
+    bounds: Bounds,
     limit: i64,
     filter: &OrderFilter,
     profiles: Option<&[i64]>,
 ) -> Result<Vec<OrderKey>> {
     match (profiles, &filter.external_ids) {
-        (Some(profiles), _) => keys_of_customers(conn, account_id, after, limit, filter, profiles).await,
-        (None, Some(external_ids)) => keys_of_ids(conn, account_id, after, limit, filter, external_ids).await,
-        (None, None) if filter.newest_first => keys_newest_first(conn, account_id, after, limit, filter).await,
-        (None, None) => keys_oldest_first(conn, account_id, after, limit, filter).await,
+        (Some(profiles), _) => keys_of_customers(conn, account_id, bounds, limit, filter, profiles).await,
+        (None, Some(external_ids)) => keys_of_ids(conn, account_id, bounds, limit, filter, external_ids).await,
+        (None, None) if filter.newest_first => keys_newest_first(conn, account_id, bounds, limit, filter).await,
+        (None, None) => keys_oldest_first(conn, account_id, bounds, limit, filter).await,
     }
 }
 
 async fn keys_of_customers(
     conn: &mut PgConnection,
     account_id: i64,
-    after: i64,
+    bounds: Bounds,
     limit: i64,
     filter: &OrderFilter,
     profiles: &[i64],
 ) -> Result<Vec<OrderKey>> {
     let OrderFilter { external_ids, statuses, endpoint, updated_from, updated_to, newest_first, .. } = filter;
     let keys = sqlx::query_as!(
-                OrderKey,
-                "-- orders.page_of_customers
-                select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
-                    select o.id, o.external_id, o.profile from unnest($2::bigint[]) as c (profile)
-                    join lateral (select id, external_id, profile from orders o where o.account_id = $1 and o.profile = c.profile
-                        and (case when $3 then id < $4 else id > $4 end)
-                        and ($6::text[] is null or external_id = any($6)) and ($7::text[] is null or status = any($7))
-                        and ($8::text is null or endpoint = $8) and ($9::timestamptz is null or update_time >= $9)
-                        and ($10::timestamptz is null or update_time < $10) offset 0) o on true
-                    order by case when $3 then -o.id else o.id end limit $5
-                ) o
-                left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
-                order by case when $3 then -o.id else o.id end",
-                account_id,
-                profiles,
-                newest_first,
-                after,
-                limit,
-                external_ids.as_deref(),
-                statuses.as_deref(),
-                endpoint.as_deref(),
-                *updated_from,
-                *updated_to,
-            )
-            .fetch_all(conn)
-            .await?;
+        OrderKey,
+        "-- orders.page_of_customers
+        select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
+            select o.id, o.external_id, o.profile from unnest($2::bigint[]) as c (profile)
+            join lateral (select id, external_id, profile from orders o where o.account_id = $1 and o.profile = c.profile
+                and id > $3 and id < $4
+                and ($7::text[] is null or external_id = any($7)) and ($8::text[] is null or status = any($8))
+                and ($9::text is null or endpoint = $9) and ($10::timestamptz is null or update_time >= $10)
+                and ($11::timestamptz is null or update_time < $11) offset 0) o on true
+            order by case when $6 then -o.id else o.id end limit $5
+        ) o
+        left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
+        order by case when $6 then -o.id else o.id end",
+        account_id,
+        profiles,
+        bounds.0,
+        bounds.1,
+        limit,
+        newest_first,
+        external_ids.as_deref(),
+        statuses.as_deref(),
+        endpoint.as_deref(),
+        *updated_from,
+        *updated_to,
+    )
+    .fetch_all(conn)
+    .await?;
     Ok(keys)
 }
 
 async fn keys_of_ids(
     conn: &mut PgConnection,
     account_id: i64,
-    after: i64,
+    bounds: Bounds,
     limit: i64,
     filter: &OrderFilter,
     external_ids: &[String],
 ) -> Result<Vec<OrderKey>> {
     let OrderFilter { statuses, endpoint, updated_from, updated_to, newest_first, .. } = filter;
     let keys = sqlx::query_as!(
-                OrderKey,
-                "-- orders.page_of_ids
-                select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
-                    select o.id, o.external_id, o.profile from (select distinct unnest($2::text[])) as k (external_id)
-                    join lateral (select id, external_id, profile from orders o
-                        where o.account_id = $1 and o.external_id = k.external_id
-                        and (case when $3 then id < $4 else id > $4 end) and ($6::text[] is null or status = any($6))
-                        and ($7::text is null or endpoint = $7) and ($8::timestamptz is null or update_time >= $8)
-                        and ($9::timestamptz is null or update_time < $9) offset 0) o on true
-                    order by case when $3 then -o.id else o.id end limit $5
-                ) o
-                left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
-                order by case when $3 then -o.id else o.id end",
-                account_id,
-                external_ids,
-                newest_first,
-                after,
-                limit,
-                statuses.as_deref(),
-                endpoint.as_deref(),
-                *updated_from,
-                *updated_to,
-            )
-            .fetch_all(conn)
-            .await?;
+        OrderKey,
+        "-- orders.page_of_ids
+        select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
+            select o.id, o.external_id, o.profile from (select distinct unnest($2::text[])) as k (external_id)
+            join lateral (select id, external_id, profile from orders o
+                where o.account_id = $1 and o.external_id = k.external_id and id > $3 and id < $4
+                and ($7::text[] is null or status = any($7)) and ($8::text is null or endpoint = $8)
+                and ($9::timestamptz is null or update_time >= $9)
+                and ($10::timestamptz is null or update_time < $10) offset 0) o on true
+            order by case when $6 then -o.id else o.id end limit $5
+        ) o
+        left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
+        order by case when $6 then -o.id else o.id end",
+        account_id,
+        external_ids,
+        bounds.0,
+        bounds.1,
+        limit,
+        newest_first,
+        statuses.as_deref(),
+        endpoint.as_deref(),
+        *updated_from,
+        *updated_to,
+    )
+    .fetch_all(conn)
+    .await?;
     Ok(keys)
 }
 
 async fn keys_newest_first(
     conn: &mut PgConnection,
     account_id: i64,
-    after: i64,
+    bounds: Bounds,
     limit: i64,
     filter: &OrderFilter,
 ) -> Result<Vec<OrderKey>> {
     let OrderFilter { statuses, endpoint, updated_from, updated_to, .. } = filter;
     let keys = sqlx::query_as!(
-                OrderKey,
-                "-- orders.page_newest_first
-                select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
-                    select id, external_id, profile from orders
-                    where account_id = $1 and id < $2 and ($4::text[] is null or status = any($4))
-                        and ($5::text is null or endpoint = $5) and ($6::timestamptz is null or update_time >= $6)
-                        and ($7::timestamptz is null or update_time < $7)
-                    order by id desc limit $3
-                ) o
-                left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
-                order by o.id desc",
-                account_id,
-                after,
-                limit,
-                statuses.as_deref(),
-                endpoint.as_deref(),
-                *updated_from,
-                *updated_to,
-            )
-            .fetch_all(conn)
-            .await?;
+        OrderKey,
+        "-- orders.page_newest_first
+        select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
+            select id, external_id, profile from orders
+            where account_id = $1 and id > $2 and id < $3
+                and ($5::text[] is null or status = any($5)) and ($6::text is null or endpoint = $6)
+                and ($7::timestamptz is null or update_time >= $7) and ($8::timestamptz is null or update_time < $8)
+            order by id desc limit $4
+        ) o
+        left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
+        order by o.id desc",
+        account_id,
+        bounds.0,
+        bounds.1,
+        limit,
+        statuses.as_deref(),
+        endpoint.as_deref(),
+        *updated_from,
+        *updated_to,
+    )
+    .fetch_all(conn)
+    .await?;
     Ok(keys)
 }
 
 async fn keys_oldest_first(
     conn: &mut PgConnection,
     account_id: i64,
-    after: i64,
+    bounds: Bounds,
     limit: i64,
     filter: &OrderFilter,
 ) -> Result<Vec<OrderKey>> {
     let OrderFilter { statuses, endpoint, updated_from, updated_to, .. } = filter;
     let keys = sqlx::query_as!(
-                OrderKey,
-                "-- orders.page
-                select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
-                    select id, external_id, profile from orders
-                    where account_id = $1 and id > $2 and ($4::text[] is null or status = any($4))
-                        and ($5::text is null or endpoint = $5) and ($6::timestamptz is null or update_time >= $6)
-                        and ($7::timestamptz is null or update_time < $7)
-                    order by id limit $3
-                ) o
-                left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
-                order by o.id",
-                account_id,
-                after,
-                limit,
-                statuses.as_deref(),
-                endpoint.as_deref(),
-                *updated_from,
-                *updated_to,
-            )
-            .fetch_all(conn)
-            .await?;
+        OrderKey,
+        "-- orders.page
+        select o.id, o.external_id, p.profile_id as \"profile_id?\" from (
+            select id, external_id, profile from orders
+            where account_id = $1 and id > $2 and id < $3
+                and ($5::text[] is null or status = any($5)) and ($6::text is null or endpoint = $6)
+                and ($7::timestamptz is null or update_time >= $7) and ($8::timestamptz is null or update_time < $8)
+            order by id limit $4
+        ) o
+        left join lateral (select profile_id from profiles p where p.account_id = $1 and p.id = o.profile offset 0) p on true
+        order by o.id",
+        account_id,
+        bounds.0,
+        bounds.1,
+        limit,
+        statuses.as_deref(),
+        endpoint.as_deref(),
+        *updated_from,
+        *updated_to,
+    )
+    .fetch_all(conn)
+    .await?;
     Ok(keys)
 }
 
@@ -257,6 +276,11 @@ fn order_bytes(order: &StoredOrder<'_>) -> usize {
         + lines.iter().map(line).sum::<usize>()
 }
 
+fn customer_bytes(customer: &StoredCustomer) -> usize {
+    // The key that names the customer stands there twice.
+    100 + customer.keys.iter().map(|key| 60 + key.name.len() + key.value.len()).sum::<usize>()
+}
+
 fn value_bytes(value: &Value) -> usize {
     if let Value::Text(text) = value { text.len() } else { 0 }
 }
@@ -265,14 +289,11 @@ fn value_bytes(value: &Value) -> usize {
 const MAX_KEYS: i64 = 20;
 
 /// What is known of the customers of some profiles, by their internal ids.
-///
-/// # Errors
-/// See [`page`].
-pub async fn stored_customers(
+async fn stored_customers(
     conn: &mut PgConnection,
     account_id: i64,
     profiles: &[i64],
-) -> Result<HashMap<i64, StoredCustomer>> {
+) -> Result<HashMap<i64, Arc<StoredCustomer>>> {
     let rows = sqlx::query!(
         "-- profiles.keys
         select p.id as \"id!\", p.profile_id as \"profile_id!\", i.kind as \"kind?\", i.name as \"name?\", i.value as \"value?\",
@@ -305,7 +326,7 @@ pub async fn stored_customers(
         let kind = IdentityKind::of(&kind).ok_or_else(corrupt)?;
         customer.keys.push(StoredKey { kind, name, value, is_shared: row.is_shared });
     }
-    Ok(customers)
+    Ok(customers.into_iter().map(|(profile, customer)| (profile, Arc::new(customer))).collect())
 }
 
 /// Which request wrote an order last.

@@ -39,14 +39,14 @@ pub fn values(values: Values<'_>) -> Value<'_> {
     Value::Free(values.into_iter().map(|(key, found)| (key, value(found))).collect())
 }
 
-/// An order; with its customer, its profile is named by what goes into other accounts, too.
+/// An order; one with its customer names the profile by what goes into other accounts, too.
 #[must_use]
-pub fn order(listed: ListedOrder, customer: Option<&StoredCustomer>, style: ListMoney) -> Object<'static> {
-    let ListedOrder { external_id, profile_id, order } = listed;
+pub fn order(listed: ListedOrder, style: ListMoney) -> Object<'static> {
+    let ListedOrder { external_id, profile_id, order, customer } = listed;
     let state = order.state;
     let currency = state.currency;
     let mut object: Object<'static> = vec![("id", Value::Int(order.id))];
-    match customer {
+    match &customer {
         None => object.push(("profile", Value::Object(vec![("profile_id", Value::Text(profile_id.into()))]))),
         Some(customer) => object.extend(matching(customer)),
     }
@@ -66,7 +66,7 @@ pub fn order(listed: ListedOrder, customer: Option<&StoredCustomer>, style: List
     if style == ListMoney::Minor {
         object.push(("money", Value::Text(MINOR.into())));
     }
-    object.extend(customer.map(|customer| ("customer", Value::Object(customer_object(customer)))));
+    object.extend(customer.map(|customer| ("customer", Value::Object(customer_object(&customer)))));
     object
 }
 

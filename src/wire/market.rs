@@ -21,8 +21,10 @@ const PAGE: (i64, i64) = (100, 1_000);
 /// By what a list of orders can be narrowed down.
 const FILTERS: [&str; 7] = ["external_ids", "statuses", "endpoint", "updated_from", "updated_to", "email", "phone"];
 
+/// Fields by which some list can be narrowed down or turned round; and the ids of deletions.
+const OF_SOME_LIST: [&str; 3] = ["ids", "newest_first", "with_customer"];
 /// A field of orders that clients send to every call.
-const NO_FIELD: &str = "skip_triggers";
+const OF_EVERY_CALL: &str = "skip_triggers";
 
 /// The fields of the root that some call reads, lists aside.
 #[must_use]
@@ -50,7 +52,7 @@ pub fn wanted(limits: &Limits) -> Vec<Wanted> {
 #[must_use]
 pub fn wanted_of_list(limits: &Limits, schema: &Schema) -> Vec<Wanted> {
     let mut wanted = wanted(limits);
-    let own = FILTERS.into_iter().chain(["newest_first", "with_customer"]);
+    let own = FILTERS.into_iter().chain(OF_SOME_LIST);
     let others = OTHER_PAGING.into_iter().map(|(name, _)| name);
     for name in own.chain(others).chain(schema.all()) {
         if wanted.iter().all(|wanted| wanted.name != name) {
@@ -130,7 +132,7 @@ pub struct Page {
 /// The first field that is wrong; so do the functions below.
 pub fn page(document: &Document<'_>, limits: &Limits, kind: char, schema: &Schema) -> Result<Page, Rejection> {
     with_root(document, limits, |fields| {
-        refuse_no_filter(&fields, schema, &[])?;
+        refuse_no_filter(&fields, schema, &[], &[])?;
         page_fields(&fields, kind, 0)
     })
 }
@@ -155,7 +157,7 @@ pub struct OrderPage {
 /// See [`page`].
 pub fn order_page(document: &Document<'_>, limits: &Limits) -> Result<OrderPage, Rejection> {
     with_root(document, limits, |fields| {
-        refuse_no_filter(&fields, &known::ORDER, &FILTERS)?;
+        refuse_no_filter(&fields, &known::ORDER, &FILTERS, &["newest_first", "with_customer"])?;
         let newest_first = fields.flag("newest_first")?.unwrap_or_default();
         let [oldest, newest] = ORDERS;
         let page = if newest_first { page_fields(&fields, newest, i64::MAX) } else { page_fields(&fields, oldest, 0) }?;
@@ -193,12 +195,17 @@ fn is_sent(fields: &Fields<'_, '_>, name: &str) -> bool {
     fields.node(name).is_some_and(|node| !matches!(node, Node::Text(text) if text.is_empty()))
 }
 
-/// Refuses a field of the items that is no filter of their list: to ignore it would list all of them.
-fn refuse_no_filter(fields: &Fields<'_, '_>, schema: &Schema, filters: &[&'static str]) -> Result<(), Rejection> {
-    let is_filter = |name: &&str| filters.contains(name) || OTHER_PAGING.iter().any(|(other, _)| other == name);
-    let Some(name) = schema.all().find(|name| !is_filter(name) && *name != NO_FIELD && is_sent(fields, name)) else {
-        return Ok(());
-    };
+/// Refuses a field of the items, or of another list, that is no filter of this one: to ignore it would list all of them.
+fn refuse_no_filter(
+    fields: &Fields<'_, '_>,
+    schema: &Schema,
+    filters: &[&'static str],
+    options: &[&str],
+) -> Result<(), Rejection> {
+    let is_other = |name: &str| name == OF_EVERY_CALL || OTHER_PAGING.iter().any(|(other, _)| *other == name);
+    let is_known = |name: &&str| filters.contains(name) || options.contains(name) || is_other(name);
+    let mut names = schema.all().chain(FILTERS).chain(OF_SOME_LIST);
+    let Some(name) = names.find(|name| !is_known(name) && is_sent(fields, name)) else { return Ok(()) };
     let known = if filters.is_empty() { "this list has none".into() } else { known(filters.iter().copied()) };
     Err(fields.refuse(name, Problem::unknown_of("filter", name, &known)))
 }

@@ -198,28 +198,16 @@ fn line_status(fields: Fields<'_, '_>) -> Result<SentLineStatus, Rejection> {
     Ok(SentLineStatus { external_id, name, kind })
 }
 
-/// Decodes one order of a JSON document, of that place in it.
+/// Decodes one order of a JSON document, of that place in it; `strict`: one with a field that is not known is refused.
 #[must_use]
-pub fn json_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    order(Format::Json, index, item, limits, false)
+pub fn json_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits, strict: bool) -> Decoded<'a> {
+    order(Format::Json, index, item, limits, strict)
 }
 
-/// The same, but refuses an order with a field that is not known.
+/// The same of an XML document.
 #[must_use]
-pub fn json_order_strictly<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    order(Format::Json, index, item, limits, true)
-}
-
-/// Decodes one order of an XML document, of that place in it.
-#[must_use]
-pub fn xml_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    order(Format::Xml, index, item, limits, false)
-}
-
-/// The same, but refuses an order with a field that is not known.
-#[must_use]
-pub fn xml_order_strictly<'a>(index: usize, item: &Sent<'a>, limits: &Limits) -> Decoded<'a> {
-    order(Format::Xml, index, item, limits, true)
+pub fn xml_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits, strict: bool) -> Decoded<'a> {
+    order(Format::Xml, index, item, limits, strict)
 }
 
 fn order<'a>(format: Format, index: usize, item: &Sent<'a>, limits: &Limits, strict: bool) -> Decoded<'a> {

@@ -31,10 +31,10 @@ async fn send_back(server: &TestServer, list: &str, import: &str, format: &str) 
     let listed = server.market(list, format, request).await.body;
     let again = if format == "json" {
         let start = listed.find("\"result\":").expect("a result") + "\"result\":".len();
-        format!("{{\"token\":\"{TOKEN}\",\"detail\":true,\"data\":{}", &listed[start..])
+        format!("{{\"token\":\"{TOKEN}\",\"detail\":true,\"strict\":true,\"data\":{}", &listed[start..])
     } else {
         let items = listed.replace("<result>", "<data>").replace("</result>", "</data>");
-        items.replace("<xml>", &format!("<xml><token>{TOKEN}</token><detail>true</detail>"))
+        items.replace("<xml>", &format!("<xml><token>{TOKEN}</token><detail>true</detail><strict>true</strict>"))
     };
     server.market(import, format, again).await.body
 }
@@ -83,6 +83,8 @@ fn full_orders() -> Json {
         order["create_time"] = json!("0001-01-01T00:00:00.000001Z");
         order["update_time"] = json!("9999-12-31T23:59:59.999999Z");
         order["custom_fields"] = custom_values();
+        order["lines_mode"] = json!("replace");
+        order["skip_triggers"] = json!(false);
         order["lines"] = json!([
             {"external_id": "2", "product": "p <&>", "sku": "s", "status": "at point", "base_price_per_item": "1.10",
                 "min_price_per_item": "0", "final_price_per_item": "1", "count": "0", "custom_fields": custom_values()},
@@ -114,10 +116,12 @@ async fn what_is_listed_can_be_sent_back_and_changes_nothing() {
         let server = TestServer::with(Given { quick_imports: Some(quick), ..Given::default() }).await;
         let statuses = json!([{"external_id": "at point", "type": "in_process"}]);
         let categories = json!([{"external_id": "shoes", "parent_external_id": "wear"}, {"external_id": "wear"}]);
-        let products = json!({"custom_fields": definitions(), "categories": categories, "data": full_products()});
+        // Strict: every field that is read, and every one that is listed, is known.
+        let products =
+            json!({"strict": true, "custom_fields": definitions(), "categories": categories, "data": full_products()});
         let answer = ask(&server, "products/import", products).await;
         assert!(!answer.to_string().contains("error_text\":\"data"), "{answer}");
-        let orders = json!({"custom_line_statuses": statuses, "data": full_orders()});
+        let orders = json!({"strict": true, "custom_line_statuses": statuses, "data": full_orders()});
         let answer = ask(&server, "orders/import", orders).await;
         assert!(!answer.to_string().contains("error_text\":\"data"), "{answer}");
         let before = stored(&server.db).await;
@@ -462,4 +466,25 @@ async fn of_a_customer_with_many_keys_some_of_each_kind_are_shown() {
     assert_eq!(values.len(), 21, "{values:?}");
     assert_eq!((values[0], values[1], values[20]), ("guest@example.com", "+79991230000", "+79991230019"));
     assert_eq!(server.db.text("select count(*) from identities where kind = 'phone_profile'").await, "30");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_read_as_of_one_moment() {
+    let server = Arc::new(TestServer::start().await);
+    let two = call(vec![order("a", 1, 1), order("b", 1, 1)]);
+    assert_eq!(server.import("json", two.render("json")).await.body.matches("created").count(), 2);
+    let blocker = &mut server.db.connect().await;
+    run(blocker, "begin; lock table order_lines in access exclusive mode").await;
+    let asking = Arc::clone(&server);
+    #[expect(clippy::disallowed_methods, reason = "a client of a test")]
+    let listed = tokio::spawn(async move { ask(&asking, "orders/list", json!({"with_customer": true})).await });
+    // It has read which orders there are, and waits for their lines.
+    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    while server.db.text(waits).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    run(blocker, "delete from order_lines where order_id = 2; delete from orders where id = 2; commit").await;
+    let listed = listed.await.expect("a client");
+    let lines = |order: usize| listed["result"][order]["lines"].as_array().map(Vec::len);
+    assert_eq!((lines(0), lines(1)), (Some(1), Some(1)), "{listed}");
 }

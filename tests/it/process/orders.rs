@@ -99,6 +99,10 @@ async fn what_is_exported_with_customers_goes_into_another_account_and_is_unchan
     }
     let keys = "select string_agg(kind || '=' || value, ' ' order by kind, value) from identities i
         join accounts a on a.id = i.account_id where a.name = 'other' and kind <> 'profile_id'";
+    for account in ["test", "other"] {
+        let listed = json(&db, &format!("order list --account {account} --email ann@example.com"));
+        assert_eq!(ids(&listed), ["1001"], "each account has its own customers");
+    }
     assert_eq!(
         db.text(keys).await,
         "email_profile=ann@example.com email_profile=bob@example.com phone_profile=+79991234567"
