@@ -136,6 +136,7 @@ async fn all(target: &Target, arguments: &ListArguments) -> anyhow::Result<Vec<B
     loop {
         let left = arguments.limit.saturating_sub(u32::try_from(orders.len()).unwrap_or(u32::MAX));
         if left == 0 {
+            eprintln!("{} orders; there may be more: say --limit", orders.len());
             return Ok(orders);
         }
         set(&mut body, "limit", Some(&left.min(PAGE)));

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 
+use crate::domain::scalars::is_invisible;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Output {
@@ -64,10 +66,23 @@ pub(super) fn print(line: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{line}").context("standard output")
 }
 
+/// A text in one line, without what a terminal would take for commands.
+fn plain(text: &str) -> String {
+    let is_shown = |c: char| c == ' ' || !is_invisible(c) && !c.is_control();
+    text.chars().fold(String::new(), |mut plain, c| {
+        if is_shown(c) {
+            plain.push(c);
+        } else {
+            plain.extend(c.escape_unicode());
+        }
+        plain
+    })
+}
+
 fn text(cell: &Json) -> String {
     match cell {
         Json::Null => "-".to_owned(),
-        Json::String(text) => text.clone(),
+        Json::String(text) => plain(text),
         Json::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     }

@@ -31,8 +31,8 @@ pub(super) async fn carry_out(
     understood: &mut Understood<'_>,
     pricing: Pricing,
 ) -> Result<Object<'static>, Error> {
-    let decoded = schema::order(&understood.document, &app.settings.limits);
-    let (decoded, head) = decoded.map_err(|rejection| refusal(&rejection, &understood.secret))?;
+    let decoded = schema::order(&understood.document, &app.settings.limits, &understood.secret);
+    let (decoded, head, ignored) = decoded.map_err(|rejection| refusal(&rejection, &understood.secret))?;
     let order = decoded.order.as_ref().map_err(|rejection| refusal(rejection, &understood.secret))?;
     let head = Head { dry_run: head.dry_run || pricing == Pricing::Check, ..head };
     let (commits, skip_triggers) = (!head.dry_run, head.skip_triggers);
@@ -72,6 +72,9 @@ pub(super) async fn carry_out(
     if let Some(warning) = &item.warning {
         let warning = schema::at_its_place(warning.as_ref().clone());
         result.push(("warnings", Value::Texts(vec![warning_text(&warning, &understood.secret).into()])));
+    }
+    if !ignored.is_empty() {
+        result.push(("ignored", Value::Texts(ignored.into_iter().map(Into::into).collect())));
     }
     if let (Pricing::Commit, Some(id)) = (pricing, item.id) {
         result.insert(0, ("id", Value::Int(id)));

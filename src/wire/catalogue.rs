@@ -85,20 +85,20 @@ pub fn item<'a>(
     limits: &Limits,
 ) -> DecodedItem<'a> {
     let (external_id, item) = decoded(format, index, sent, limits, |fields| {
-        if strict {
-            known::refuse_unknown(fields, known_fields(kind))?;
-        }
-        match kind {
+        let item = match kind {
             ItemType::Product => product(fields, limits),
-            ItemType::Sku => {
-                // First, since it tells more where all fields are missing.
-                fields.external_id("the fields of a SKU")?;
-                let product = fields.required_id("product_external_id")?;
-                item_fields(fields, limits, Some(product))
-            }
-        }
+            ItemType::Sku => sku(fields, limits),
+        };
+        if strict { known::strictly(fields, known_fields(kind), item) } else { item }
     });
     DecodedItem { external_id, item }
+}
+
+fn sku<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Item<'a>, Rejection> {
+    // First, since it tells more where all fields are missing.
+    fields.external_id("the fields of a SKU")?;
+    let product = fields.required_id("product_external_id")?;
+    item_fields(fields, limits, Some(product))
 }
 
 fn product<'a>(fields: &Fields<'_, 'a>, limits: &Limits) -> Result<Item<'a>, Rejection> {

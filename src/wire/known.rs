@@ -142,8 +142,9 @@ impl Schema {
         fields: &Fields<'_, '_>,
         tell: &mut dyn FnMut(&Schema, &Fields<'_, '_>, &str) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let is_unknown = |(key, node): &(&Text<'_>, &Node<'_>)| **node != Node::Nothing && !self.knows(key.shown());
-        for (key, _) in fields.free().filter(is_unknown) {
+        // Of a field that is there twice the last one counts.
+        let is_sent = |key: &Text<'_>| matches!(key, Text::Bad(_)) || fields.node(key.shown()).is_some();
+        for (key, _) in fields.free().filter(|(key, _)| !self.knows(key.shown()) && is_sent(key)) {
             tell(self, fields, key.shown())?;
         }
         let mut enter =
@@ -168,24 +169,36 @@ impl Schema {
     }
 }
 
-/// Refuses an item with a field that is not known.
-pub(super) fn refuse_unknown(fields: &Fields<'_, '_>, schema: &Schema) -> Result<(), Rejection> {
-    let mut refused = Ok(());
+/// What was decoded, unless the item has a field that is not known. One more object around what is expected is told as such.
+pub(super) fn strictly<T>(
+    fields: &Fields<'_, '_>,
+    schema: &Schema,
+    decoded: Result<T, Rejection>,
+) -> Result<T, Rejection> {
+    if let Err(Rejection { problem: Problem::Wrapped { .. } | Problem::Attributes { .. }, .. }) = decoded {
+        return decoded;
+    }
+    let mut refused = None;
     let _ = schema.unknown(fields, &mut |schema, fields, name| {
-        refused = Err(fields.refuse(name, Problem::unknown_of("field", name, &known(schema.names()))));
+        refused = Some(fields.refuse(name, Problem::unknown_of("field", name, &known(schema.names()))));
         ControlFlow::Break(())
     });
-    refused
+    refused.map_or(decoded, Err)
 }
 
 /// The fields of an item that are ignored, by their places in it: `lines[0].price`; at most ten. `secret`, the request's token,
 /// never shows in them.
 #[must_use]
 pub fn ignored(format: Format, schema: &Schema, item: &Sent<'_>, limits: &Limits, secret: &str) -> Vec<String> {
+    let Ok(node) = node::read(format, item, limits.max_values()) else { return Vec::new() };
+    let Ok(fields) = Fields::of(format, &node, Trail::Root) else { return Vec::new() };
+    ignored_fields(&fields, schema, secret)
+}
+
+/// The same of an item that was read.
+pub(super) fn ignored_fields(fields: &Fields<'_, '_>, schema: &Schema, secret: &str) -> Vec<String> {
     let mut ignored = Vec::new();
-    let Ok(node) = node::read(format, item, limits.max_values()) else { return ignored };
-    let Ok(fields) = Fields::of(format, &node, Trail::Root) else { return ignored };
-    let _ = schema.unknown(&fields, &mut |_, fields, name| {
+    let _ = schema.unknown(fields, &mut |_, fields, name| {
         let place = fields.trail.place().field(name).text(secret);
         if !ignored.contains(&place) {
             ignored.push(place);

@@ -86,13 +86,12 @@ pub fn customer_object(customer: &StoredCustomer) -> Object<'static> {
 }
 
 /// `matching` with its key fields, by which an import finds the customer again, or makes one like it in another account: an
-/// e-mail address with a phone number, else the first key that names nobody else.
+/// e-mail address with a phone number that are nobody else's, else the first key, among its own kind alone.
 fn matching(customer: &StoredCustomer) -> Object<'static> {
     use IdentityKind as Kind;
     let key = |kind| customer.keys.iter().find(|key| key.kind == kind);
     let own = |kind| key(kind).filter(|key| !key.is_shared);
     let text = |text: &str| Value::Text(text.to_owned().into());
-    let one = |mode: &str, field, key: &StoredKey| vec![("matching", text(mode)), (field, text(&key.value))];
     for (mode, email, phone) in
         [("email_phone", Kind::EmailProfile, Kind::PhoneProfile), ("email_phone_sub", Kind::EmailSub, Kind::PhoneSub)]
     {
@@ -100,18 +99,15 @@ fn matching(customer: &StoredCustomer) -> Object<'static> {
             return vec![("matching", text(mode)), ("email", text(&email.value)), ("phone", text(&phone.value))];
         }
     }
-    // These look among their own kind alone.
     for (mode, field, kind) in [
         ("email_profile", "email", Kind::EmailProfile),
+        ("phone_profile", "phone", Kind::PhoneProfile),
         ("email_sub", "email", Kind::EmailSub),
         ("phone_sub", "phone", Kind::PhoneSub),
     ] {
         if let Some(key) = key(kind) {
-            return one(mode, field, key);
+            return vec![("matching", text(mode)), (field, text(&key.value))];
         }
-    }
-    if let Some(key) = own(Kind::PhoneProfile) {
-        return one("phone", "phone", key);
     }
     for (mode, [name, value], kind) in [
         ("push_sub", ["provider", "subscription_id"], Kind::PushSub),

@@ -6,7 +6,7 @@ use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::items::readable;
 use super::known::{self, Schema};
-use super::node::Node;
+use super::node::{Node, Text};
 use super::orders_import::{email, phone};
 use crate::config::Limits;
 use crate::domain::matching::Key;
@@ -162,6 +162,11 @@ pub fn order_page(document: &Document<'_>, limits: &Limits) -> Result<OrderPage,
         let [oldest, newest] = ORDERS;
         let page = if newest_first { page_fields(&fields, newest, i64::MAX) } else { page_fields(&fields, oldest, 0) }?;
         let key = |key: Option<Key<'_>>| key.map(|key| key.value.into_owned());
+        // An empty variable of a client is not to list all orders; `endpoint` is Altcraft's, where empty is absent.
+        let empty = ["email", "phone", "updated_from", "updated_to"].into_iter().find(|name| is_empty(&fields, name));
+        if let Some(name) = empty {
+            return Err(fields.refuse(name, Problem::expected("a value", "")));
+        }
         let filter = OrderFilter {
             external_ids: some_ids(&fields, "external_ids", "ids", limits)?,
             statuses: some_ids(&fields, "statuses", "statuses", limits)?,
@@ -192,7 +197,11 @@ fn some_ids(
 
 /// An empty field asks for nothing.
 fn is_sent(fields: &Fields<'_, '_>, name: &str) -> bool {
-    fields.node(name).is_some_and(|node| !matches!(node, Node::Text(text) if text.is_empty()))
+    fields.node(name).is_some() && !is_empty(fields, name)
+}
+
+fn is_empty(fields: &Fields<'_, '_>, name: &str) -> bool {
+    matches!(fields.node(name), Some(Node::Text(Text::Good(text))) if scalars::id(text).is_empty())
 }
 
 /// Refuses a field of the items, or of another list, that is no filter of this one: to ignore it would list all of them.

@@ -7,7 +7,7 @@ use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::format::Format;
 use super::items::{decoded, items, list, refuse_minor};
-use super::known::{self, refuse_unknown};
+use super::known;
 use super::node::{Node, Text};
 use crate::config::Limits;
 use crate::domain::batch::{Decoded, Head, OnError, Sent};
@@ -212,10 +212,8 @@ pub fn xml_order<'a>(index: usize, item: &Sent<'a>, limits: &Limits, strict: boo
 
 fn order<'a>(format: Format, index: usize, item: &Sent<'a>, limits: &Limits, strict: bool) -> Decoded<'a> {
     let (external_id, order) = decoded(format, index, item, limits, |fields| {
-        if strict {
-            refuse_unknown(fields, &known::ORDER)?;
-        }
-        order_fields(fields, limits)
+        let order = order_fields(fields, limits);
+        if strict { known::strictly(fields, &known::ORDER, order) } else { order }
     });
     Decoded { external_id, order }
 }
@@ -327,6 +325,7 @@ enum Matching {
     EmailProfile,
     EmailSub,
     Phone,
+    PhoneProfile,
     PhoneSub,
     ProfileId,
     PushSub,
@@ -336,11 +335,12 @@ enum Matching {
     EmailPhoneSub,
 }
 
-const MATCHING: [(&str, Matching); 11] = [
+const MATCHING: [(&str, Matching); 12] = [
     ("email", Matching::Email),
     ("email_profile", Matching::EmailProfile),
     ("email_sub", Matching::EmailSub),
     ("phone", Matching::Phone),
+    ("phone_profile", Matching::PhoneProfile),
     ("phone_sub", Matching::PhoneSub),
     ("profile_id", Matching::ProfileId),
     ("push_sub", Matching::PushSub),
@@ -357,7 +357,7 @@ pub(super) const KEY_FIELDS: [&str; 7] =
 type Told<'a> = (Customer<'a>, Option<Box<Rejection>>);
 
 fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Told<'a>, Rejection> {
-    let what = "one of email, email_profile, email_sub, phone, phone_sub, profile_id, push_sub, custom, custom_sub, email_phone, email_phone_sub";
+    let what = "one of email, email_profile, email_sub, phone, phone_profile, phone_sub, profile_id, push_sub, custom, custom_sub, email_phone, email_phone_sub";
     let mode = fields.word("matching", what, &MATCHING)?;
     if mode.is_none()
         && let Some(key) = listed_profile(fields)?
@@ -374,6 +374,7 @@ fn customer<'a>(fields: &Fields<'_, 'a>) -> Result<Told<'a>, Rejection> {
         Matching::EmailProfile => one("email", email(fields, &[Kind::EmailProfile])?),
         Matching::EmailSub => one("email", email(fields, &[Kind::EmailSub])?),
         Matching::Phone => one("phone", phone(fields, &[Kind::PhoneProfile, Kind::PhoneSub])?),
+        Matching::PhoneProfile => one("phone", phone(fields, &[Kind::PhoneProfile])?),
         Matching::PhoneSub => one("phone", phone(fields, &[Kind::PhoneSub])?),
         Matching::ProfileId => one("profile_id", profile_id(fields, &["profile_id"])?),
         Matching::PushSub => named(fields, &[Kind::PushSub], "provider", &["subscription_id"]),

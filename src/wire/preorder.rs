@@ -5,7 +5,7 @@ use super::answer::{Object, Value};
 use super::document::{Document, Wanted};
 use super::fields::{Fields, set};
 use super::items::{decoded_node, readable};
-use super::known::{PREORDER, refuse_unknown};
+use super::known::{PREORDER, ignored_fields, strictly};
 use super::listed::{add, money};
 use super::node::{Entry, Node, Object as Tree, Text};
 use super::orders_import::{IN_PLACE_OF_DATA, KEY_FIELDS, missing_data, order_fields};
@@ -22,16 +22,20 @@ const ROOT: [&str; 3] = ["external_id", "matching", "profile"];
 /// The fields of the root that the calls read.
 #[must_use]
 pub fn wanted() -> Vec<Wanted> {
-    let own = ["token", "format", "data", "skip_triggers", "dry_run", "strict"];
+    let own = ["token", "format", "data", "skip_triggers", "dry_run", "detail", "strict"];
     let names = own.into_iter().chain(ROOT).chain(KEY_FIELDS).chain(IN_PLACE_OF_DATA);
     names.map(|name| Wanted { name, max_items: 0, key: None }).collect()
 }
 
-/// Decodes the order; and what to do with it.
+/// Decodes the order; and what to do with it, and which of its fields are ignored, if that is asked for.
 ///
 /// # Errors
 /// The first field that is wrong, as far as it stands outside of the order.
-pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a>, Head), Rejection> {
+pub fn order<'a>(
+    document: &Document<'a>,
+    limits: &Limits,
+    secret: &str,
+) -> Result<(Decoded<'a>, Head, Vec<String>), Rejection> {
     let max_values = limits.max_values();
     let root = readable(document.root(max_values), Trail::Root, max_values)?;
     let Node::Object(Tree { entries, .. }) = root else { unreachable!("a root is an object") };
@@ -41,8 +45,9 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
     let others = Node::Object(Tree { entries: others, ..Tree::default() });
     let others = Fields::of(document.format, &others, Trail::Root)?;
     let flag = |name| Ok(others.flag(name)?.unwrap_or_default());
-    let strict = flag("strict")?;
-    let head = Head { skip_triggers: flag("skip_triggers")?, dry_run: flag("dry_run")?, strict, ..Head::default() };
+    let (detail, strict) = (flag("detail")?, flag("strict")?);
+    let head =
+        Head { skip_triggers: flag("skip_triggers")?, dry_run: flag("dry_run")?, detail, strict, ..Head::default() };
     let stray = match others.node("data") {
         None => return Err(others.refuse("data", missing_data(document))),
         // What stands at the root counts, whatever `data` says.
@@ -56,12 +61,14 @@ pub fn order<'a>(document: &Document<'a>, limits: &Limits) -> Result<(Decoded<'a
     };
     let node = Node::Object(Tree { entries: of_root, stray, ..Tree::default() });
     let (external_id, order) = decoded_node(document.format, &node, place, |fields| {
-        if strict {
-            refuse_unknown(fields, &PREORDER)?;
-        }
-        priced(fields, limits)
+        let order = priced(fields, limits);
+        if strict { strictly(fields, &PREORDER, order) } else { order }
     });
-    Ok((Decoded { external_id, order: order.map_err(at_its_place) }, head))
+    let ignored = match Fields::of(document.format, &node, place) {
+        Ok(fields) if detail => ignored_fields(&fields, &PREORDER, secret),
+        _ => Vec::new(),
+    };
+    Ok((Decoded { external_id, order: order.map_err(at_its_place) }, head, ignored))
 }
 
 /// The order, which no discount makes cheaper.
