@@ -188,30 +188,30 @@ async fn deliver_on(
         }
         Ok(())
     };
-    let shutdown_timeout = settings.shutdown_timeout;
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(shutdown_timeout).await;
-        tracing::warn!("events were still on their way at the deadline; they are sent again");
-    };
     let delivered = tokio::select! {
         delivered = async { tokio::try_join!(deliver(settings, database, stop.clone()), telling) } => delivered.map(drop),
         () = measuring => Ok(()),
-        () = late => Ok(()),
     };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     tracing::info!("ordergate has stopped");
     delivered
 }
 
-/// Delivers events until `stop`, by connections of its own: imports never wait for them.
+/// Delivers events until `stop`, or the deadline after it, by connections of its own: imports never wait for them.
 async fn deliver(settings: Settings, database: &Database, stop: CancellationToken) -> anyhow::Result<()> {
     if settings.no_delivery {
         return Ok(());
     }
     let settings = Settings { max_connections: DELIVERY_CONNECTIONS, ..settings };
     let pool = store::connect::pool(database.options.clone(), &settings);
-    delivery::run(pool.clone(), settings.webhooks, stop).await.context("delivery")?;
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(settings.shutdown_timeout).await;
+    };
+    tokio::select! {
+        delivered = delivery::run(pool.clone(), settings.webhooks, stop.clone()) => delivered.context("delivery")?,
+        () = late => tracing::warn!("events were still on their way at the deadline; they are sent again"),
+    }
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
     Ok(())
 }
