@@ -109,15 +109,19 @@ pub(super) async fn import(
 
 /// Exports into a file.
 pub(super) async fn export(settings: Settings, arguments: &ExportArguments) -> anyhow::Result<()> {
-    files::check_export(arguments)?;
+    let (file, _) = files::check_export(arguments)?;
+    let interrupted = match file {
+        Some(_) => "the export was interrupted, and nothing was written",
+        None => "the export was interrupted: what was written is not all of it",
+    };
     let stop = crate::shutdown::on_signal(Duration::ZERO).context("signals")?.now;
     let opened = Opened::of(settings, &arguments.place).await?;
     let done = tokio::select! {
         done = Box::pin(files::export(&opened.target, arguments)) => done,
-        () = stop.cancelled() => Err(anyhow::anyhow!("the export was interrupted, and nothing was written")),
+        () = stop.cancelled() => Err(anyhow::anyhow!(interrupted)),
     };
     let closed = opened.close().await;
     let count = done?;
-    eprintln!("{count} were exported");
+    eprintln!("exported {count} {}", arguments.what.as_str());
     closed
 }

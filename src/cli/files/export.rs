@@ -51,10 +51,15 @@ pub(in crate::cli) async fn export(target: &Target, arguments: &ExportArguments)
     let named = || file.display().to_string();
     // Under another name until it is whole; dropped before, it is gone.
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mode = fs::metadata(&place).map_or(NEW_MODE, |old| old.permissions().mode());
+    let old = fs::metadata(&place).ok().map(|old| old.permissions());
+    let permissions = old.clone().unwrap_or(Permissions::from_mode(NEW_MODE));
     let mut new = tempfile::Builder::new();
-    let new = new.prefix(".ordergate-").suffix(".new").permissions(Permissions::from_mode(mode));
+    let new = new.prefix(".ordergate-").suffix(".new").permissions(permissions);
     let new = new.tempfile_in(dir).with_context(named)?;
+    if let Some(old) = old {
+        // The umask takes away from a new file alone.
+        new.as_file().set_permissions(old).with_context(named)?;
+    }
     let count = pages(target, arguments, format, new.as_file()).await?;
     new.as_file().sync_all().with_context(named)?;
     let kept = if arguments.force { new.persist(&place) } else { new.persist_noclobber(&place) };

@@ -107,7 +107,7 @@ pub(super) enum What {
 }
 
 impl What {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             What::Orders => "orders",
             What::Products => "products",
@@ -227,7 +227,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 pub(super) struct ExportArguments {
     /// What is exported
     #[arg(value_enum)]
-    what: What,
+    pub what: What,
     #[command(flatten)]
     pub place: Where,
     /// How it is written [default: as the file's name says, else ndjson]

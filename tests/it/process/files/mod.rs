@@ -7,12 +7,15 @@ mod items;
 mod maps;
 mod resume;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
-use super::program::{Ended, ordergate, set_up};
+use super::program::{DEADLINE, Ended, ordergate, set_up};
 use crate::support::db::{TestDb, run};
 use crate::support::server::TOKEN;
 
@@ -179,7 +182,11 @@ async fn an_export_replaces_a_file_only_by_force_and_only_when_it_is_whole() {
     let fails = export("--force --server http://127.0.0.1:1", &file).env("ORDERGATE_TOKEN", "a-token-of-nobody");
     fails.refused();
     assert_eq!(read(&file), "what somebody kept\n");
+    // More than a umask leaves to a new file.
+    std::fs::set_permissions(&file, Permissions::from_mode(0o666)).expect("a file of ours");
     export("--force --account test", &link).done();
+    let mode = std::fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o666, "who may read and write it stays");
     assert_eq!(read(&file).lines().count(), 40);
     assert!(link.is_symlink(), "what a link names is written");
     let dir = files.path("dir.ndjson");
@@ -197,4 +204,25 @@ async fn an_export_replaces_a_file_only_by_force_and_only_when_it_is_whole() {
         std::fs::read_dir(files.0.path()).expect("a directory").flatten().map(|entry| entry.file_name()).collect();
     left.sort();
     assert_eq!(left, ["dir.ndjson", "link.ndjson", "orders.ndjson"], "nothing is left beside the files");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_export_says_what_is_written() {
+    let (db, files) = (TestDb::new().await, Files::new());
+    // It takes connections, and is silent.
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", server.local_addr().expect("an address"));
+    let file = files.path("orders.ndjson");
+    for (place, expected) in [
+        (file.display().to_string(), "the export was interrupted, and nothing was written"),
+        ("-".to_owned(), "the export was interrupted: what was written is not all of it"),
+    ] {
+        let export = ordergate(&db, &format!("export orders --server {url} --file {place}"));
+        let export = export.env("ORDERGATE_TOKEN", TOKEN).start("");
+        let asked = tokio::time::timeout(DEADLINE, server.accept()).await;
+        let _connection = asked.expect("a call").expect("a connection");
+        let ended = export.stop();
+        assert!(ended.code == Some(1) && ended.err.contains(expected), "{place}: {:?} {}", ended.code, ended.err);
+    }
+    assert!(!file.exists());
 }
