@@ -17,18 +17,18 @@ const LOOKED_AT: usize = 1_000;
 
 /// What is sent again.
 #[derive(Debug, Clone)]
-pub struct Replayed {
+pub struct Replay {
     /// So many deliveries.
     pub deliveries: usize,
     /// Why none is.
     pub reason: Option<String>,
 }
 
-impl Replayed {
+impl Replay {
     /// That, in words.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Replayed { deliveries, reason } = self;
+        let Replay { deliveries, reason } = self;
         let noun = if *deliveries == 1 { "delivery" } else { "deliveries" };
         let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         format!("{deliveries} {noun} will be sent again{reason}")
@@ -46,7 +46,7 @@ pub async fn replay(
     which: &Which,
     delivered: bool,
     asking: &str,
-) -> store::Result<Replayed> {
+) -> store::Result<Replay> {
     let outcomes: &[&str] = if delivered { &["dead", "delivered"] } else { &["dead"] };
     // What is delivered again meanwhile is not taken twice.
     let started = kept::now(conn).await?;
@@ -65,13 +65,15 @@ pub async fn replay(
         }
     }
     let reason = if count > 0 { None } else { Some(reason(conn, account_id, which, started, asking).await?) };
-    Ok(Replayed { deliveries: count, reason })
+    Ok(Replay { deliveries: count, reason })
 }
 
 /// What becomes of an event without a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Delivered,
+    /// It was given up after the replay had begun.
+    GivenUp,
     /// It is sent at that time, or now.
     Due(Option<OffsetDateTime>),
     /// An earlier event of its order is sent first.
@@ -112,6 +114,7 @@ fn fate(entry: &Entry, enabled: &HashMap<i64, bool>, now: OffsetDateTime) -> Fat
         (Some(false), State::Waiting, _) => Fate::Disabled(subscription_id),
         (_, State::Waiting, None) => Fate::Behind,
         (_, State::Waiting, at) => Fate::Due(at.filter(|at| *at > now)),
+        (_, State::Failed, _) => Fate::GivenUp,
         _ => Fate::Delivered,
     }
 }
@@ -120,6 +123,7 @@ fn of_one(entry: &Entry, fate: Fate, asking: &str) -> String {
     let id = entry.event.as_ref().map(|event| event.id.as_str()).unwrap_or_default();
     match fate {
         Fate::Delivered => format!("{id} was delivered; say {asking} to send it again"),
+        Fate::GivenUp => format!("{id} was given up only now; replay it once more to send it again"),
         Fate::Due(Some(at)) => format!("{id} is waiting: it will be sent at {}", time_text(at)),
         Fate::Due(None) => format!("{id} is waiting: it is due now"),
         Fate::Behind => format!("{id} is waiting: it will be sent after an earlier event of its order"),
@@ -135,7 +139,8 @@ fn of_many(fates: &[(&Entry, Fate)], asking: &str) -> String {
     let count = |is: fn(Fate) -> bool| fates.iter().filter(|(_, fate)| is(*fate)).count();
     let waiting = |fate| matches!(fate, Fate::Due(_) | Fate::Behind);
     let kinds = [
-        (count(|fate| fate == Fate::Delivered), format!("delivered; say {asking} to send such again")),
+        (count(|fate| fate == Fate::Delivered), format!("delivered; say {asking} to send them again")),
+        (count(|fate| fate == Fate::GivenUp), "given up only now; replay once more to send them again".to_owned()),
         (count(waiting), "waiting, and will be sent".to_owned()),
         (count(|fate| matches!(fate, Fate::Disabled(_))), "waiting for a subscription that is disabled".to_owned()),
         (count(|fate| matches!(fate, Fate::Gone(_))), "for a subscription that is no longer there".to_owned()),
@@ -143,5 +148,5 @@ fn of_many(fates: &[(&Entry, Fate)], asking: &str) -> String {
     ];
     let found = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
     let newest = if fates.len() < LOOKED_AT { String::new() } else { format!("of the newest {LOOKED_AT}, ") };
-    format!("none was given up: {newest}{}", found.collect::<Vec<_>>().join("; "))
+    format!("nothing to send: {newest}{}", found.collect::<Vec<_>>().join("; "))
 }

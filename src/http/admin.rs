@@ -17,7 +17,7 @@ use super::setup;
 use crate::accounts::Refused;
 use crate::auth::Role;
 use crate::delivery::ledger::{self, Asked, Entry, Selection};
-use crate::delivery::replay::{Replayed, replay};
+use crate::delivery::replay::{Replay, replay};
 use crate::delivery::subscriptions::{self, Secret, Wanted};
 use crate::domain::place::redact;
 use crate::error::{Code, Error};
@@ -163,7 +163,7 @@ async fn carry_out(
                 return Err(Refused::Wrong("event: required; or order, or from or to".to_owned()));
             }
             let which = ledger::which(conn, account_id, selection(said)).await?;
-            let Replayed { deliveries, reason } =
+            let Replay { deliveries, reason } =
                 replay(conn, account_id, &which, said.delivered, "delivered: true").await?;
             let mut result = json!({"deliveries": deliveries});
             if let Some(reason) = reason {

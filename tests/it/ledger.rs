@@ -139,7 +139,7 @@ async fn what_was_given_up_is_sent_again_one_by_one_by_order_and_by_time() {
         came.iter().filter(|what| what.ends_with(" a")).filter_map(|what| what.split(' ').nth(1)).collect();
     assert_eq!(of_a, ["order.created", "order.updated"], "in order: {came:?}");
     assert!(came.contains(&format!("{} order.created b", event.as_str().expect("an id"))), "{came:?}");
-    let reason = "none was given up: 4 delivered; say delivered: true to send such again";
+    let reason = "nothing to send: 4 delivered; say delivered: true to send them again";
     let nothing = json!({"deliveries": 0, "reason": reason});
     assert_eq!(again(json!({"to": "2100-01-01"})).await["result"], nothing, "nothing is left");
     let delivered = json!({"order": "a", "delivered": true});
@@ -178,11 +178,19 @@ async fn a_replay_of_nothing_tells_what_becomes_of_the_events() {
     // For whom it is was not yet looked at: nobody works here.
     send(&server, "json", vec![order("a", 1, 2)], &[]).await;
     let fates =
-        "none was given up: 1 waiting for a subscription that is disabled; 1 for no subscription, or not yet looked at";
+        "nothing to send: 1 waiting for a subscription that is disabled; 1 for no subscription, or not yet looked at";
     assert_eq!(reason(json!({"order": "a"})).await, fates);
-    run(conn, "insert into deliveries_done (account_id, id, subscription_id, pack_id, place, order_id, event, created_at,
-        attempts, outcome, done_at) select account_id, id, 99, pack_id, place, order_id, event, created_at, 11, 'dead', now()
-        from deliveries; delete from deliveries").await;
+    let given_up = |subscription_id: &str, done_at: &str| {
+        format!(
+            "insert into deliveries_done (account_id, id, subscription_id, pack_id, place, order_id, event, created_at,
+            attempts, outcome, done_at) select account_id, id, {subscription_id}, pack_id, place, order_id, event,
+            created_at, 11, 'dead', {done_at} from deliveries"
+        )
+    };
+    run(conn, given_up("subscription_id", "now() + interval '1 day'")).await;
+    run(conn, "delete from deliveries where id in (select id from deliveries_done)").await;
+    one("was given up only now; replay it once more to send it again").await;
+    run(conn, "update deliveries_done set subscription_id = 99").await;
     one("was for subscription 99, which is no longer there").await;
 }
 
