@@ -455,7 +455,8 @@ fn read(path: &Path) -> Result<(Common, Given), ConfigError> {
     if let Some(key) = keys.keys().filter(|key| !is_known(key.get_ref())).min_by_key(|key| key.span().start) {
         return Err(ConfigError::Unknown { path: path.to_owned(), line: line(key), name: key.get_ref().clone() });
     }
-    if let Some((key, _)) = keys.iter().find(|(_, value)| value.as_str() == Some("")) {
+    let empty = keys.iter().filter(|(_, value)| value.as_str() == Some("")).map(|(key, _)| key);
+    if let Some(key) = empty.min_by_key(|key| key.span().start) {
         let place = format!("settings file {}, line {}: {}", path.display(), line(key), key.get_ref());
         return Err(ConfigError::empty(place, "leave it out", key.get_ref()));
     }

@@ -229,7 +229,9 @@ fn a_setting_that_is_set_but_empty_is_refused_wherever_it_is_set() {
     let empty = |argument: &str| ordergate(&dir, "migrate").arg(argument).arg("");
     let expected = "--database-url: expected a value, found an empty one; leave it out, or name a database";
     assert_eq!(empty("--database-url").refused(), expected);
-    let file = File::with("log = \"warn\"\ndatabase_url = \"\"\n");
+    // The first one of them, in the order of the file.
+    let others: String = ["log", "log_format", "listen", "nats_url"].map(|name| format!("{name} = \"\"\n")).concat();
+    let file = File::with(&format!("max_lines = 3\ndatabase_url = \"\"\n{others}"));
     let sentence = ordergate(&dir, "account list --config").arg(file.path()).refused();
     let expected = "line 2: database_url: expected a value, found an empty one; leave it out, or name a database";
     assert!(sentence.ends_with(expected), "{sentence}");
