@@ -130,7 +130,7 @@ pub struct Delivery {
     /// Longest wait for a free database connection, in milliseconds [default: 10000]
     #[arg(long, help_heading = TIMEOUTS, env = "ORDERGATE_ACQUIRE_TIMEOUT_MS", value_name = "MS")]
     pub acquire_timeout_ms: Option<u64>,
-    /// How long running requests may go on after a signal to stop, in milliseconds [default: 30000]
+    /// How long running requests may go on after the signal and the drain, in milliseconds [default: 30000]
     #[arg(long, help_heading = TIMEOUTS, env = "ORDERGATE_SHUTDOWN_TIMEOUT_MS", value_name = "MS")]
     pub shutdown_timeout_ms: Option<u64>,
     /// The address to serve metrics on, for Prometheus; of a name, the first address that this machine has [default: none]

@@ -171,14 +171,21 @@ fn the_table_of_settings_is_the_command_line() {
     let command = ordergate::cli::command();
     let serve = command.find_subcommand("serve").expect("serve");
     let settings = command.get_arguments().chain(serve.get_arguments()).filter(|argument| argument.get_env().is_some());
-    let expected: Vec<(String, String)> = settings
+    let expected: Vec<[String; 4]> = settings
         .map(|argument| {
             let env = argument.get_env().expect("an environment variable").to_string_lossy();
-            (format!("`--{}`", argument.get_long().expect("a flag")), format!("`{env}`"))
+            let help = argument.get_help().expect("a help text").to_string();
+            let (meaning, default) = help.split_once(" [default: ").unwrap_or((&help, "none]"));
+            let flag = argument.get_long().expect("a flag");
+            [format!("--{flag}"), env.into_owned(), default.trim_end_matches(']').to_owned(), meaning.to_owned()]
         })
         .collect();
-    let rows: Vec<(String, String)> =
-        table("| flag |").into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+    // The help marks no code.
+    let plain = |cell: &str| cell.replace('`', "");
+    let rows: Vec<[String; 4]> = table("| flag |")
+        .into_iter()
+        .map(|row| [plain(&row[0]), plain(&row[1]), plain(&row[2]), row[3].clone()])
+        .collect();
     assert_eq!(rows, expected);
 }
 
