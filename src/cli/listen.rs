@@ -1,13 +1,26 @@
 //! From what `--listen` says to an address of this machine.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use tokio::net::TcpListener;
 
 use crate::config::Listen;
 
+/// Listens on the first address of a setting that this machine has.
+pub(super) async fn bind(setting: &str, listen: &Listen) -> anyhow::Result<TcpListener> {
+    let address = address(setting, listen).await?;
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("listen on {address} (--{setting} names another address)"))
+}
+
+/// The first address of a setting that this machine has.
+pub(super) async fn address(setting: &str, listen: &Listen) -> anyhow::Result<SocketAddr> {
+    first_here(setting, listen, &addresses(setting, listen).await?)
+}
+
 /// All addresses that a setting stands for, IPv4 before IPv6.
-pub(super) async fn addresses(setting: &str, listen: &Listen) -> anyhow::Result<Vec<SocketAddr>> {
+async fn addresses(setting: &str, listen: &Listen) -> anyhow::Result<Vec<SocketAddr>> {
     let (name, port) = match listen {
         Listen::Address(address) => return Ok(vec![*address]),
         Listen::Name(name, port) => (name.as_str(), *port),
@@ -20,11 +33,11 @@ pub(super) async fn addresses(setting: &str, listen: &Listen) -> anyhow::Result<
 }
 
 /// The first of them that this machine has. One whose port is taken stays the first: who asks for it is to find no other program.
-pub(super) fn first_here(setting: &str, listen: &Listen, addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+fn first_here(setting: &str, listen: &Listen, addresses: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
     if let Listen::Address(address) = listen {
         return Ok(*address);
     }
-    let is_here = |address: &&SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
+    let is_here = |address: &&SocketAddr| std::net::TcpListener::bind((address.ip(), 0)).is_ok();
     addresses.iter().find(is_here).copied().with_context(|| {
         let found: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
         format!("{setting}: expected a name of this machine, found {listen}, which is {}", found.join(", "))

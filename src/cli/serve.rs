@@ -30,9 +30,10 @@ const DELIVERY_CONNECTIONS: u32 = 2;
 const HEALTH_CONNECTIONS: u32 = 2;
 
 pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> {
-    let addresses = listen::addresses("listen", &settings.listen).await?;
-    if let Some(found) = addresses.iter().find(|address| demo && !address.ip().is_loopback()) {
-        anyhow::bail!("serve --demo: expected a loopback address to listen on, found {found}: its token is public");
+    let listener = listen::bind("listen", &settings.listen).await?;
+    let address = listener.local_addr().context("the listener's address")?;
+    if demo && !address.ip().is_loopback() {
+        anyhow::bail!("serve --demo: expected a loopback address to listen on, found {address}: its token is public");
     }
     if settings.max_inflight_bytes / 2 < settings.limits.max_body_bytes {
         tracing::warn!(
@@ -41,10 +42,6 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
             "a body of more than half of max_inflight_bytes is answered 503, unless its token is in header or query"
         );
     }
-    let address = listen::first_here("listen", &settings.listen, &addresses)?;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("listen on {address} (--listen names another address)"))?;
     let stop = crate::shutdown::on_signal(settings.drain).context("signals")?;
     let mut database = tokio::select! {
         database = Database::for_server(&settings, demo) => database?,
@@ -130,8 +127,7 @@ async fn measure(listen: Option<Listen>, pool: &PgPool) -> anyhow::Result<impl F
     let serving = match listen {
         None => None,
         Some(listen) => {
-            let addresses = listen::addresses("metrics-listen", &listen).await?;
-            let address = listen::first_here("metrics-listen", &listen, &addresses)?;
+            let address = listen::address("metrics-listen", &listen).await?;
             let serving = crate::telemetry::serve_metrics(address);
             Some(serving.with_context(|| format!("listen on {address} (--metrics-listen names another address)"))?)
         }
@@ -149,12 +145,7 @@ pub(super) async fn deliver_alone(settings: Settings, health_listen: Option<List
     let stop = crate::shutdown::on_signal(Duration::ZERO).context("signals")?.now;
     let health = match health_listen {
         None => None,
-        Some(listen) => {
-            let addresses = listen::addresses("health-listen", &listen).await?;
-            let address = listen::first_here("health-listen", &listen, &addresses)?;
-            let listener = TcpListener::bind(address).await;
-            Some(listener.with_context(|| format!("listen on {address} (--health-listen names another address)"))?)
-        }
+        Some(listen) => Some(listen::bind("health-listen", &listen).await?),
     };
     let mut database = tokio::select! {
         database = Database::for_command(&settings) => database?,
