@@ -19,7 +19,7 @@ use crate::support::server::{Answer, IMPORT, answer};
 
 /// How long anything may take that has to come in the end.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(10);
+pub(super) const POLL: Duration = Duration::from_millis(10);
 
 /// Where a program finds its database: a variable of its environment.
 pub(super) trait Home {

@@ -7,12 +7,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
-use super::program::DataDir;
+use super::program::{DEADLINE, DataDir, POLL};
 
 /// Blocks that are not run, by a piece of them, and why.
 const SKIPPED: [(&str, &str); 3] = [
@@ -23,9 +26,6 @@ const SKIPPED: [(&str, &str); 3] = [
 
 /// Addresses of the README, each of which becomes a free one.
 const ADDRESSES: [&str; 5] = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082", "127.0.0.1:9000", "127.0.0.1:9464"];
-
-/// The whole may take so long, in seconds.
-const DEADLINE: &str = "120";
 
 /// What runs the blocks: all in one shell, as in one terminal.
 const HEAD: &str = r#"
@@ -113,10 +113,7 @@ impl Machine {
         fs::create_dir_all(&release).expect("a directory");
         symlink(env!("CARGO_BIN_EXE_ordergate"), release.join("ordergate")).expect("a link");
         symlink(root.join("examples"), dir.path().join("examples")).expect("a link");
-        // All are held until each has one of its own.
-        let held = ADDRESSES.map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"));
-        let addresses = held.iter().map(|held| held.local_addr().expect("an address").to_string()).collect();
-        let machine = Machine { data, dir, addresses };
+        let machine = Machine { data, dir, addresses: free_addresses(ADDRESSES.len()) };
         fs::write(machine.dir.path().join("receiver.py"), machine.here(python)).expect("the receiver");
         machine
     }
@@ -154,13 +151,45 @@ impl Machine {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", root.join("target/python/bin").display());
-        let mut bash = Command::new("timeout");
-        bash.args([DEADLINE, "bash", "-c", &script]).current_dir(self.dir.path()).env_clear();
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).current_dir(self.dir.path()).env_clear();
         bash.env("PATH", path).env("HOME", self.dir.path()).env("ORDERGATE_DATA_DIR", data);
         // The default, too.
         bash.env("ORDERGATE_LISTEN", &self.addresses[0]);
-        bash.stdin(std::process::Stdio::null()).status().expect("bash").success()
+        // A group of its own: what bash waits for is told to end with it.
+        let mut bash = bash.stdin(Stdio::null()).process_group(0).spawn().expect("bash");
+        self.guard(&mut bash);
+        bash.wait().expect("a child").success()
     }
+
+    /// Waits for the end, and tells all to end when a block does not.
+    fn guard(&self, bash: &mut Child) {
+        let (mut line, mut begun) = (String::new(), Instant::now());
+        while bash.try_wait().expect("a child").is_none() {
+            let now = fs::read_to_string(self.dir.path().join("line")).unwrap_or_default();
+            if now != line {
+                (line, begun) = (now, Instant::now());
+            }
+            if begun.elapsed() > DEADLINE {
+                let _ = Command::new("sh").args(["-c", &format!("kill -s TERM -- -{}", bash.id())]).status();
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// Free addresses with ports that no other test is given before they are used: those are ephemeral.
+fn free_addresses(count: usize) -> Vec<String> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let end: u16 = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let ports = end / 2..end;
+    let start = RandomState::new().hash_one(()) % ports.len() as u64;
+    let probed = ports.clone().cycle().skip(usize::try_from(start).expect("a port")).take(ports.len());
+    let free = probed.map(|port| format!("127.0.0.1:{port}")).filter(|address| TcpListener::bind(address).is_ok());
+    let free: Vec<_> = free.take(count).collect();
+    assert_eq!(free.len(), count, "free ports in {ports:?}");
+    free
 }
 
 fn is_skipped(block: &Block) -> bool {
