@@ -104,7 +104,7 @@ impl Embedded {
         let status = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
         let status = status.map(|status| status.to_string());
         let lines = self.log.tail().map(|text| last_lines(&text)).unwrap_or_default();
-        tracing::error!(pid, status, lines = one_line(&lines), "PostgreSQL ended; it is started again");
+        tracing::error!(pid, status, lines = one_line(&lines), "PostgreSQL ended; starting it again");
     }
 }
 

@@ -44,7 +44,7 @@ async fn a_postgresql_killed_ten_times_beside_imports_comes_back_and_loses_nothi
     }
     let ended = server.stop();
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.err.contains("PostgreSQL ended; it is started again"), "{}", ended.err);
+    assert!(ended.err.contains("PostgreSQL ended; starting it again"), "{}", ended.err);
     assert!(!ended.err.contains("error=500"), "{}", ended.err);
     assert_eq!(dir.postmaster(), None, "PostgreSQL is gone with the server");
 }
