@@ -206,7 +206,7 @@ pub struct Presented(Option<(String, Source)>);
 
 /// Two tokens in one request that are not the same, by where they stand.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Differ {
+pub struct TokenMismatch {
     /// Where the one that came first stands.
     pub first: Source,
     /// Where the other one stands.
@@ -218,11 +218,11 @@ impl Presented {
     ///
     /// # Errors
     /// Another one was there before.
-    pub fn add(&mut self, token: &str, source: Source) -> Result<(), Differ> {
+    pub fn add(&mut self, token: &str, source: Source) -> Result<(), TokenMismatch> {
         match &self.0 {
             _ if token.is_empty() => Ok(()),
             Some((before, _)) if before == token => Ok(()),
-            Some((_, first)) => Err(Differ { first: *first, second: source }),
+            Some((_, first)) => Err(TokenMismatch { first: *first, second: source }),
             None => {
                 self.0 = Some((token.to_owned(), source));
                 Ok(())
@@ -267,8 +267,8 @@ mod tests {
         assert_eq!(presented.add("", Source::Header), Ok(()));
         assert_eq!(presented.add("a", Source::Query), Ok(()));
         assert_eq!(presented.add("a", Source::Body), Ok(()));
-        let differ = Differ { first: Source::Query, second: Source::Body };
-        assert_eq!(presented.add("b", Source::Body), Err(differ));
+        let mismatch = TokenMismatch { first: Source::Query, second: Source::Body };
+        assert_eq!(presented.add("b", Source::Body), Err(mismatch));
         assert_eq!(presented.token(), Some("a"));
     }
 }

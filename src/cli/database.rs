@@ -17,14 +17,14 @@ pub(super) struct Database {
     /// How.
     pub options: PgConnectOptions,
     private: bool,
-    started: Started,
+    own_postgres: OwnPostgres,
 }
 
 /// The private PostgreSQL, if this process started it.
 #[derive(Default)]
-pub(super) struct Started(Option<Embedded>);
+pub(super) struct OwnPostgres(Option<Embedded>);
 
-impl Started {
+impl OwnPostgres {
     /// Keeps it up, for ever.
     pub(super) async fn keep_up(&mut self) -> Infallible {
         match &mut self.0 {
@@ -54,7 +54,7 @@ impl Database {
     /// The database that a server works on; the private one is started, and owned.
     pub(super) async fn for_server(settings: &Settings, demo: bool) -> anyhow::Result<Self> {
         if let Some(url) = &settings.database_url {
-            return Ok(Database { options: parse(url)?, private: false, started: Started::default() });
+            return Ok(Database { options: parse(url)?, private: false, own_postgres: OwnPostgres::default() });
         }
         Database::start(settings, demo).await
     }
@@ -62,10 +62,12 @@ impl Database {
     /// The database that a command works on; a running private one is found.
     pub(super) async fn for_command(settings: &Settings) -> anyhow::Result<Self> {
         if let Some(url) = &settings.database_url {
-            return Ok(Database { options: parse(url)?, private: false, started: Started::default() });
+            return Ok(Database { options: parse(url)?, private: false, own_postgres: OwnPostgres::default() });
         }
         match embedded::running(&data_dir(settings, false))? {
-            Some(place) => Ok(Database { options: options(&place), private: true, started: Started::default() }),
+            Some(place) => {
+                Ok(Database { options: options(&place), private: true, own_postgres: OwnPostgres::default() })
+            }
             None => Database::start(settings, false).await,
         }
     }
@@ -78,7 +80,7 @@ impl Database {
         // Some for psql and for commands, beside the server's own.
         let max_connections = (settings.max_connections + 10).to_string();
         let embedded = Embedded::start(&dir, &[("max_connections", &max_connections)]).await?;
-        Ok(Database { options: options(embedded.place()), private: true, started: Started(Some(embedded)) })
+        Ok(Database { options: options(embedded.place()), private: true, own_postgres: OwnPostgres(Some(embedded)) })
     }
 
     /// True for the private one.
@@ -94,13 +96,13 @@ impl Database {
     }
 
     /// What was started, to be kept up and stopped.
-    pub(super) fn take_started(&mut self) -> Started {
-        std::mem::take(&mut self.started)
+    pub(super) fn take_own_postgres(&mut self) -> OwnPostgres {
+        std::mem::take(&mut self.own_postgres)
     }
 
     /// Stops what was started.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
-        self.started.stop().await
+        self.own_postgres.stop().await
     }
 }
 

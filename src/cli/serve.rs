@@ -48,12 +48,12 @@ pub(super) async fn serve(settings: Settings, demo: bool) -> anyhow::Result<()> 
         // Dropped, a private PostgreSQL that is still starting is told to stop.
         () = stop.asked.cancelled() => return Ok(()),
     };
-    let mut started = database.take_started();
+    let mut own_postgres = database.take_own_postgres();
     let served = tokio::select! {
         served = Box::pin(run(settings, demo, listener, stop, &database)) => served,
-        never = started.keep_up() => match never {},
+        never = own_postgres.keep_up() => match never {},
     };
-    let stopped = started.stop().await;
+    let stopped = own_postgres.stop().await;
     served.and(stopped)
 }
 
@@ -151,12 +151,12 @@ pub(super) async fn deliver_alone(settings: Settings, health_listen: Option<List
         database = Database::for_command(&settings) => database?,
         () = stop.cancelled() => return Ok(()),
     };
-    let mut started = database.take_started();
+    let mut own_postgres = database.take_own_postgres();
     let delivered = tokio::select! {
         delivered = Box::pin(deliver_on(settings, health, stop, &database)) => delivered,
-        never = started.keep_up() => match never {},
+        never = own_postgres.keep_up() => match never {},
     };
-    let stopped = started.stop().await;
+    let stopped = own_postgres.stop().await;
     delivered.and(stopped)
 }
 

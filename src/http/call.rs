@@ -471,7 +471,7 @@ async fn caller(
     line: &Arc<Line>,
 ) -> Result<Caller, Error> {
     if let Some(token) = in_body {
-        presented.add(token.shown(), Source::Body).map_err(token::differ)?;
+        presented.add(token.shown(), Source::Body).map_err(token::mismatch)?;
     }
     match (known, presented.token()) {
         (Some(caller), _) => Ok(caller),

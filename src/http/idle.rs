@@ -88,9 +88,9 @@ impl Activity {
     }
 
     /// A request's head is there.
-    pub(super) fn begin(self: &Arc<Self>, version: Version) -> Running {
+    pub(super) fn begin(self: &Arc<Self>, version: Version) -> RequestGuard {
         self.note(|state| state.begin(version == Version::HTTP_2));
-        Running(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 
     /// Waits until the connection is to end, and says why; without `keep_alive` it may rest for ever.
@@ -111,9 +111,9 @@ impl Activity {
 
 /// A request is at work as long as this lives.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct RequestGuard(Arc<Activity>);
 
-impl Drop for Running {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.note(|state| state.end(Instant::now()));
     }

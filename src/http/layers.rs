@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::App;
-use super::log::{Asked, Line};
+use super::log::{Line, RequestHead};
 use super::peer::{Peer, forwarded_for};
 use super::reply::{Answering, Reply};
 use crate::auth;
@@ -50,14 +50,14 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let request_id = request_id(&request);
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let trusted = &app.settings.trusted_proxies;
-    let asked = Asked {
+    let head = RequestHead {
         request_id: request_id.clone(),
         method: known_method(request.method()),
         path: request.uri().path().to_owned(),
         peer,
         forwarded_for: peer.and_then(|peer| forwarded_for(peer, request.headers(), trusted)),
     };
-    let line = Arc::new(Line::new(asked, app.settings.log_format == LogFormat::Json));
+    let line = Arc::new(Line::new(head, app.settings.log_format == LogFormat::Json));
     request.extensions_mut().insert(Arc::clone(&line));
     let answering = Answering::of(request.uri(), request.headers());
     let tasks = app.tasks.clone();

@@ -81,7 +81,7 @@ impl Counts {
 
 /// What is known of a request when it comes.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestHead {
     pub request_id: String,
     pub method: &'static str,
     /// Without its query, which may hold a token.
@@ -95,7 +95,7 @@ pub(super) struct Asked {
 /// The line of one request; it is written also if the client went away.
 #[derive(Debug)]
 pub(super) struct Line {
-    asked: Asked,
+    head: RequestHead,
     /// How long the phases took is told, too.
     with_phases: bool,
     start: Instant,
@@ -105,13 +105,13 @@ pub(super) struct Line {
 impl Line {
     /// The request's id, as its answer names it.
     pub(super) fn request_id(&self) -> &str {
-        &self.asked.request_id
+        &self.head.request_id
     }
 
     /// The line of a request; for a machine, or a person who looks closely, with its phases.
-    pub(super) fn new(asked: Asked, for_a_machine: bool) -> Self {
+    pub(super) fn new(head: RequestHead, for_a_machine: bool) -> Self {
         let with_phases = for_a_machine || tracing::enabled!(Level::DEBUG);
-        Line { asked, with_phases, start: Instant::now(), facts: Mutex::default() }
+        Line { head, with_phases, start: Instant::now(), facts: Mutex::default() }
     }
 
     /// Notes what is known now.
@@ -181,7 +181,7 @@ impl Line {
     }
 
     fn write(&self, status: u16, facts: Facts) {
-        let Asked { request_id, method, path, peer, forwarded_for } = &self.asked;
+        let RequestHead { request_id, method, path, peer, forwarded_for } = &self.head;
         // A program that calls itself tells what was refused in its own words.
         let level = match level(&facts, path) {
             Level::WARN if peer.is_none() => Level::INFO,

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, Uri, header};
 
-use crate::auth::{Differ, Presented, Source};
+use crate::auth::{Presented, Source, TokenMismatch};
 use crate::domain::scalars;
 use crate::error::{Code, Error};
 
@@ -14,18 +14,18 @@ pub(super) fn presented(uri: &Uri, headers: &HeaderMap) -> Result<Presented, Err
         if let Some((scheme, token)) = value.trim().split_once(' ')
             && scheme.eq_ignore_ascii_case("bearer")
         {
-            presented.add(scalars::id(token), Source::Header).map_err(differ)?;
+            presented.add(scalars::id(token), Source::Header).map_err(mismatch)?;
         }
     }
     let query = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     for (_, token) in query.filter(|(key, _)| key == "token") {
-        presented.add(scalars::id(&token), Source::Query).map_err(differ)?;
+        presented.add(scalars::id(&token), Source::Query).map_err(mismatch)?;
     }
     Ok(presented)
 }
 
 /// The failure of two tokens that differ: where they stand, and never they themselves.
-pub(super) fn differ(Differ { first, second }: Differ) -> Error {
+pub(super) fn mismatch(TokenMismatch { first, second }: TokenMismatch) -> Error {
     let (first_place, second_place) = (first.place(), second.place());
     let places =
         if first == second { format!("both {first_place}") } else { format!("{first_place} and {second_place}") };
