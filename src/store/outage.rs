@@ -94,6 +94,8 @@ pub(super) fn passes(error: &sqlx::Error) -> bool {
             // The socket of a server that was stopped is not there.
             is_broken(error.kind()) || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
         }
+        // Of certificates and of what both sides support; it stays.
+        sqlx::Error::Tls(_) => false,
         error => Outage::of(error) == Some(Outage::Ended),
     }
 }
