@@ -22,6 +22,10 @@ pub enum LogError {
     Filter(#[from] ParseError),
 }
 
+/// What goes before a filter that does not speak of sqlx: the database's notices say what the schema's own log line
+/// says, and the pool repeats, at each of its tries to connect, why a request failed.
+const QUIET: &str = "sqlx=warn,sqlx_core::pool=off,";
+
 /// Starts logging; `default` is the filter if none was said.
 ///
 /// # Errors
@@ -32,8 +36,7 @@ pub fn start(settings: &Settings, default: &str) -> Result<(), LogError> {
     for directive in said.split(',').filter(|directive| !directive.contains('=')) {
         directive.trim().parse::<LevelFilter>().map_err(|_| LogError::Level(directive.to_owned()))?;
     }
-    // The database's notices say what the schema's own log line says.
-    let filter = EnvFilter::builder().parse(format!("sqlx=warn,{said}"))?;
+    let filter = EnvFilter::builder().parse(format!("{}{said}", if said.contains("sqlx") { "" } else { QUIET }))?;
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
     match settings.log_format {
