@@ -171,14 +171,18 @@ impl Account {
     /// Opens a file of the data directory to read and to append, closed to other users. One that is
     /// not there is made, for the owner of the directory, whose own server may be the next to open it.
     pub(super) fn open_file(&self, path: &Path) -> io::Result<File> {
-        // Who owns the directory could lead root astray.
-        if self.ids.is_some() && if_there(fs::symlink_metadata(path))?.is_some_and(|found| found.is_symlink()) {
-            return Err(io::Error::other("expected a file, found a link"));
-        }
         let mut options = OpenOptions::new();
         options.read(true).append(true).mode(0o600);
-        if let Some(file) = if_there(options.open(path))? {
-            return Ok(file);
+        if self.ids.is_some() {
+            // Who owns the directory could lead root astray.
+            options.custom_flags(libc::O_NOFOLLOW);
+        }
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                return Err(io::Error::other("expected a file, found a link"));
+            }
+            opened => return opened,
         }
         let file = options.create_new(true).open(path)?;
         if self.ids.is_some() {
