@@ -33,7 +33,7 @@ use self::error::{Result, if_there, io_error, read_if_there};
 use self::host::{Account, SHELL, find_programs, id, major_of};
 use self::log::{Log, last_lines};
 use self::postmaster::{Postmaster, lives, remove_false_pid_file};
-use self::programs::Programs;
+use self::programs::{Programs, newer_than};
 use self::socket::{make_socket_dir, remove_noted, remove_socket_dir, renew_socket_dir};
 
 /// The database user, a superuser of the private cluster; it has no password.
@@ -335,7 +335,7 @@ impl Embedded {
         let same = found.status != "ready"
             || place.socket().exists() && found.command == join(&self.command_line(&place.socket_dir));
         let elsewhere = !self.place.socket_dir.as_os_str().is_empty() && self.place != *place;
-        same && !elsewhere && !Programs::in_dir(&self.bin).newer_than(found.started_s)
+        same && !elsewhere && !newer_than(&self.bin, found.started_s)
     }
 
     async fn answers(&self, place: &Place) -> Result<bool> {

@@ -3,7 +3,7 @@
 //! A postmaster keeps its own old program, but each of its new backends loads libraries from the disk: with those of
 //! another build it fails at the first statement that needs one.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -24,8 +24,6 @@ struct Version {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
-    /// When it came to this place.
-    changed_s: i64,
 }
 
 /// `postgres` and PL/pgSQL's library, as they are on disk; equal as long as nobody replaces one.
@@ -35,23 +33,25 @@ pub(super) struct Programs(Vec<Option<Version>>);
 impl Programs {
     /// Those of a directory of programs, as they are now.
     pub(super) fn in_dir(bin: &Path) -> Self {
-        let files = ["postgres"].into_iter().chain(LIBRARIES);
-        Programs(files.map(|file| version(&bin.join(file))).collect())
-    }
-
-    /// Whether one came later than a time, in seconds since 1970.
-    pub(super) fn newer_than(&self, time_s: i64) -> bool {
-        self.0.iter().flatten().any(|version| version.changed_s > time_s)
+        Programs(files(bin).map(|found| found.as_ref().map(version)).collect())
     }
 }
 
-fn version(path: &Path) -> Option<Version> {
-    let found = fs::metadata(path).ok()?;
-    Some(Version {
+/// Whether one of a directory's came there later than a time, in seconds since 1970. One that got another link or mode
+/// since counts as well, as nothing tells those apart afterwards.
+pub(super) fn newer_than(bin: &Path, time_s: i64) -> bool {
+    files(bin).flatten().any(|found| found.ctime() > time_s)
+}
+
+fn files(bin: &Path) -> impl Iterator<Item = Option<Metadata>> {
+    ["postgres"].into_iter().chain(LIBRARIES).map(|file| fs::metadata(bin.join(file)).ok())
+}
+
+fn version(found: &Metadata) -> Version {
+    Version {
         device: found.dev(),
         inode: found.ino(),
         bytes: found.size(),
         modified: (found.mtime(), found.mtime_nsec()),
-        changed_s: found.ctime(),
-    })
+    }
 }
