@@ -11,7 +11,7 @@ use super::host::find_programs;
 use super::log::last_lines;
 use super::programs::Programs;
 
-/// How often it is asked whether the postmaster lives.
+/// How often it is asked whether the postmaster lives, where asking is cheap.
 const WATCH: Duration = Duration::from_millis(100);
 /// How often its programs, its socket and its log are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -83,7 +83,9 @@ impl Embedded {
                     }
                 }
             }
-            sleep(WATCH).await;
+            // Elsewhere, one that another server started is asked for by running `ps`.
+            let is_cheap = self.child.is_some() || cfg!(target_os = "linux");
+            sleep(if is_cheap { WATCH } else { LOOK }).await;
         }
     }
 
