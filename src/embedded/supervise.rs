@@ -72,7 +72,7 @@ impl Embedded {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 if let Err(error) = self.log.shorten(&self.account) {
-                    tracing::warn!(%error, "the log of PostgreSQL stays long");
+                    tracing::warn!(%error, "the log of PostgreSQL was not put aside");
                 }
                 let reason = if self.place.socket().exists() { self.look(&mut replaced) } else { Some(SOCKET_GONE) };
                 if let Some(reason) = reason {
