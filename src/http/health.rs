@@ -36,16 +36,9 @@ pub(super) async fn ready(
         line.note(|facts| facts.draining = true);
         return answer_early(&app, &line, &uri, &headers, Error::unavailable("the server stops soon").into());
     }
-    let reply = match ping(&app).await {
+    let reply = match store::connect::probe(&app.imports.pool).await {
         Ok(()) => Reply::done(Vec::new()),
         Err(error) => Reply::from(Error::from(error)),
     };
     answer_early(&app, &line, &uri, &headers, reply)
-}
-
-async fn ping(app: &App) -> store::Result<()> {
-    // First, as the pool would wait for a database that is away.
-    store::connect::look(&app.imports.pool).await?;
-    let mut conn = store::connect::acquire(&app.imports.pool).await?;
-    store::connect::ping(&mut conn).await
 }

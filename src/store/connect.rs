@@ -164,8 +164,13 @@ where
         Err(error) => error,
     };
     if matches!(error, sqlx::Error::PoolTimedOut) {
-        // The pool does not say whether all connections were in use or none could be made.
-        look_within(pool, LATE_LOOK_TIMEOUT).await?;
+        // The pool does not say whether all connections were in use or none could be made. Nor does a look that takes
+        // too long.
+        let looking = async {
+            let _place = LOOKS.acquire().await;
+            look_now(pool).await
+        };
+        tokio::time::timeout(LATE_LOOK_TIMEOUT, looking).await.unwrap_or(Ok(()))?;
     }
     Err(unconnected(&pool.connect_options(), error))
 }
@@ -192,12 +197,27 @@ pub async fn open(options: &PgConnectOptions) -> Result<PgConnection> {
     opened.map_err(|error| unconnected(options, error))
 }
 
-/// Longest look, the wait for others that look included.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest look for why a wait was in vain.
+/// Longest look, longest wait for others that look before, and longest wait for one of a pool's connections to answer:
+/// 3 seconds together.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
+const PLACE_TIMEOUT: Duration = Duration::from_millis(500);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest look for why a wait was in vain, the wait for others that look included.
 const LATE_LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 /// So many look at once, whoever asks.
 static LOOKS: Semaphore = Semaphore::const_new(4);
+
+/// Looks within 3 seconds, by a new connection and by one of the pool's, whether the database can be worked with.
+///
+/// # Errors
+/// It cannot, and why.
+pub async fn probe(pool: &PgPool) -> Result<()> {
+    // First, as the pool would wait for a database that is away.
+    look(pool).await?;
+    let asking = async { ping(&mut *acquire(pool).await?).await };
+    let busy = |_| unconnected(&pool.connect_options(), sqlx::Error::PoolTimedOut);
+    tokio::time::timeout(PING_TIMEOUT, asking).await.map_err(busy)?
+}
 
 /// Looks by a new connection, without patience, whether the database can be worked with.
 ///
@@ -207,29 +227,28 @@ static LOOKS: Semaphore = Semaphore::const_new(4);
 /// # Errors
 /// It cannot, and why.
 pub async fn look(pool: &PgPool) -> Result<()> {
-    look_within(pool, LOOK_TIMEOUT).await
+    let options = pool.connect_options();
+    let busy = |_| unconnected(&options, sqlx::Error::PoolTimedOut);
+    let _place = tokio::time::timeout(PLACE_TIMEOUT, LOOKS.acquire()).await.map_err(busy)?;
+    let timed_out = |_| Err(unconnected(&options, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+    tokio::time::timeout(LOOK_TIMEOUT, look_now(pool)).await.unwrap_or_else(timed_out)
 }
 
-async fn look_within(pool: &PgPool, patience: Duration) -> Result<()> {
+async fn look_now(pool: &PgPool) -> Result<()> {
     let options = pool.connect_options();
-    let looking = async {
-        let _place = LOOKS.acquire().await;
-        let mut conn = match PgConnection::connect_with(&options).await {
-            Err(error) if Outage::of(&error) == Some(Outage::Busy) => return Ok(()),
-            connected => connected.map_err(|error| unconnected(&options, error))?,
-        };
-        if let Err(source) = load_plpgsql(&mut conn).await {
-            let outage = Outage::of(&source).unwrap_or(Outage::Unusable);
-            return Err(Error::Unavailable { outage, at: Some(outage::place(&options)), source: Cause(source) });
-        }
-        if outage::disk_was_full() {
-            look_for_room(&mut conn).await?;
-        }
-        let _ = conn.close().await;
-        Ok(())
+    let mut conn = match PgConnection::connect_with(&options).await {
+        Err(error) if Outage::of(&error) == Some(Outage::Busy) => return Ok(()),
+        connected => connected.map_err(|error| unconnected(&options, error))?,
     };
-    let timed_out = |_| Err(unconnected(&options, sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
-    tokio::time::timeout(patience, looking).await.unwrap_or_else(timed_out)
+    if let Err(source) = load_plpgsql(&mut conn).await {
+        let outage = Outage::of(&source).unwrap_or(Outage::Unusable);
+        return Err(Error::Unavailable { outage, at: Some(outage::place(&options)), source: Cause(source) });
+    }
+    if outage::disk_was_full() {
+        look_for_room(&mut conn).await?;
+    }
+    let _ = conn.close().await;
+    Ok(())
 }
 
 /// Whether a disk that was full has room again, for a mebibyte.
