@@ -162,6 +162,71 @@ async fn a_connection_that_ends_under_an_import_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_import_fails_by_connections_that_all_ended_before_it() {
+    const CONNECTIONS: usize = 6;
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, "--no-delivery");
+    let mut holder = db.connect().await;
+    let mut admin = PgConnection::connect_with(&admin_options()).await.expect("the test cluster");
+    for round in ["first", "second", "third"] {
+        // Each of them waits on a connection of its own.
+        run(&mut holder, "begin; lock table accounts in access exclusive mode").await;
+        let release = async {
+            let waiting = format!(
+                "select count(*) >= {CONNECTIONS} from pg_stat_activity
+                where wait_event_type = 'Lock' and datname = '{}'",
+                db.name()
+            );
+            let begun = Instant::now();
+            while text(&mut admin, &waiting).await != "true" {
+                assert!(begun.elapsed() < DEADLINE, "the connections are not warm");
+            }
+            run(&mut holder, "commit").await;
+        };
+        let (warm, ()) = tokio::join!(import_at_once(&server, round, "warm", CONNECTIONS), release);
+        assert_all_good(&warm);
+        end_connections(&mut admin, &db).await;
+        holder = db.connect().await;
+        assert_all_good(&import_at_once(&server, round, "cold", CONNECTIONS).await);
+    }
+}
+
+async fn import_at_once(server: &Process, round: &str, name: &str, count: usize) -> Vec<Answer> {
+    let imports = (0..count).map(|n| server.import(call(TOKEN, &format!("{round}-{name}{n}-"), 1, 1)));
+    futures_util::future::join_all(imports).await
+}
+
+fn assert_all_good(answers: &[Answer]) {
+    for answer in answers {
+        assert!(answer.body.starts_with(r#"{"error":0,"#), "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_connections_are_all_in_use_is_not_ready_and_says_so_in_time() {
+    let db = TestDb::new().await;
+    set_up(&db, TOKEN);
+    let server = serve(&db, "--no-delivery --max-connections 2 --acquire-timeout-ms 60000 --lock-timeout-ms 60000");
+    let mut holder = db.connect().await;
+    run(&mut holder, "begin; lock table accounts in access exclusive mode").await;
+    let ask = async {
+        let waiting =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        let begun = Instant::now();
+        while db.text(waiting).await != "2" {
+            assert!(begun.elapsed() < DEADLINE, "connections are free");
+        }
+        let ready = answered(&server).await;
+        assert_eq!(ready.body, r#"{"error":503,"error_text":"no database connection is free"}"#);
+        assert_eq!(db.text(waiting).await, "2", "the imports wait still");
+        run(&mut holder, "commit").await;
+    };
+    let (imports, ()) = tokio::join!(import_at_once(&server, "", "busy", 2), ask);
+    assert_all_good(&imports);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_database_is_closed_to_it_says_so_and_recovers() {
     let db = TestDb::new().await;
     set_up(&db, TOKEN);

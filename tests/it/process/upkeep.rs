@@ -50,6 +50,24 @@ async fn a_postgresql_killed_ten_times_beside_imports_comes_back_and_loses_nothi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_import_sent_as_postgresql_was_killed_waits_for_it() {
+    let dir = DataDir::new();
+    let server = serve(&dir, "--acquire-timeout-ms 60000");
+    set_up(&dir, TOKEN);
+    import_until_done(&server, "before").await;
+    let backends = "select string_agg(pid::text, ' ') from pg_stat_activity where pid <> pg_backend_pid()";
+    let backends = text(&mut dir.connect().await, backends).await;
+    kill_postgresql(&dir);
+    // They end a moment later, and until then they could take an import to break.
+    let begun = Instant::now();
+    while backends.split(' ').any(|pid| Path::new("/proc").join(pid).exists()) {
+        assert!(begun.elapsed() < DEADLINE, "backends outlive their postmaster");
+    }
+    let answer = server.import(call(TOKEN, "after", 1, 1)).await;
+    assert!(answer.body.starts_with(GOOD), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_a_killed_server_left_is_kept_up_by_the_next_one() {
     let dir = DataDir::new();
     let first = serve(&dir, "");
@@ -128,6 +146,16 @@ async fn an_upgrade_of_postgresql_under_a_running_server_is_noticed_and_ends_in_
     import_until_done(&server, "before").await;
     assert_eq!(server.get("/health/ready").await, 200);
 
+    // A new mode is no new program: at three looks, which cut a long log, nothing happens.
+    let running = dir.postmaster();
+    programs.allow("bin/postgres", 0o555);
+    for _ in 0..3 {
+        let log = dir.path().join("postgres.log");
+        lengthen(&log, b"long");
+        until_cut(&log).await;
+    }
+    assert_eq!(dir.postmaster(), running, "{}", server.log.now());
+
     // Half an upgrade: the library that new backends load is no longer the running server's.
     programs.replace("lib/plpgsql.so", b"of another build");
     assert_eq!(server.get("/health/ready").await, 503);
@@ -138,7 +166,6 @@ async fn an_upgrade_of_postgresql_under_a_running_server_is_noticed_and_ends_in_
     }
 
     // The other half.
-    let running = dir.postmaster();
     for file in ["lib/plpgsql.so", "bin/postgres"] {
         programs.replace(file, &fs::read(programs.original.join(file)).expect("a program"));
     }
@@ -152,7 +179,9 @@ async fn an_upgrade_of_postgresql_under_a_running_server_is_noticed_and_ends_in_
     }
     until_ready(&server).await;
     import_until_done(&server, "after").await;
-    assert_eq!(server.stop().code, Some(0));
+    let ended = server.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(!ended.err.contains("after_connect"), "each failure is told once: {}", ended.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,19 +228,46 @@ async fn the_log_of_postgresql_is_put_aside_while_the_server_runs() {
     let dir = DataDir::new();
     let server = serve(&dir, "");
     let log = dir.path().join("postgres.log");
-    let mut file = OpenOptions::new().append(true).open(&log).expect("a log");
-    let length = (16 << 20) + 1;
-    file.write_all(&vec![b'x'; length]).expect("a long log");
-    let begun = Instant::now();
-    while fs::metadata(&log).expect("a log").len() >= length as u64 {
-        assert!(begun.elapsed() < DEADLINE, "the log stays long");
-        tokio::task::yield_now().await;
-    }
-    assert!(fs::metadata(log.with_extension("log.old")).expect("an old log").len() >= length as u64);
+    fs::write(log.with_extension("log.old"), "of another time").expect("an old log");
+    lengthen(&log, b"first");
+    until_cut(&log).await;
+    let old = fs::read(log.with_extension("log.old")).expect("an old log");
+    assert_eq!((old.len(), old.last()), (16 << 20, Some(&b'x')), "its end");
     // PostgreSQL goes on writing to the same file.
     dir.refuse("select no_such_column").await;
     assert!(fs::read_to_string(&log).expect("a log").contains("no_such_column"));
     assert_eq!(server.stop().code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_log_that_cannot_be_put_aside_keeps_no_server_from_starting_and_is_cut() {
+    let dir = DataDir::new();
+    ordergate(&dir, "account list").done();
+    let log = dir.path().join("postgres.log");
+    lengthen(&log, b"");
+    // A file cannot take the name of a directory.
+    fs::create_dir(log.with_extension("log.old")).expect("a directory");
+    let server = serve(&dir, "");
+    until_cut(&log).await;
+    let ended = server.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("the log of PostgreSQL stays long"), "{}", ended.err);
+    assert!(ended.err.contains("the log of PostgreSQL was not put aside"), "{}", ended.err);
+}
+
+/// Makes a log longer than it may be.
+fn lengthen(log: &Path, first: &[u8]) {
+    let mut file = OpenOptions::new().append(true).open(log).expect("a log");
+    file.write_all(first).and_then(|()| file.write_all(&vec![b'x'; 16 << 20])).expect("a long log");
+}
+
+/// Waits until the server has looked at a long log.
+async fn until_cut(log: &Path) {
+    let begun = Instant::now();
+    while fs::metadata(log).expect("a log").len() >= 16 << 20 {
+        assert!(begun.elapsed() < DEADLINE, "the log stays long");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,6 +370,10 @@ impl Programs {
     /// What finds these programs first.
     fn path(&self) -> String {
         format!("{}:{}", self.dir.path().join("bin").display(), std::env::var("PATH").unwrap_or_default())
+    }
+
+    fn allow(&self, file: &str, mode: u32) {
+        fs::set_permissions(self.dir.path().join(file), Permissions::from_mode(mode)).expect("a file of ours");
     }
 
     /// Puts another file in the place of one, as a package manager does.
