@@ -424,7 +424,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let settings = Settings::resolve(common, &given)?;
     crate::telemetry::start(&settings, log).context("log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads")?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match command {
             Command::Serve { .. } => Box::pin(serve::serve(settings, demo)).await?,
             Command::Deliver { health_listen, .. } => {
@@ -441,7 +441,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
             command => setup::run(&settings, output, command).await?,
         }
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // What was left at a deadline is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// The command line as clap knows it, for the test that compares it with the documentation.

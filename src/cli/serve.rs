@@ -104,8 +104,10 @@ async fn run(
         () = measuring => Ok(((), ())),
     };
     write_last(&app, &pool).await;
-    // What still runs past its deadline ends with the process.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
+    // What still runs past its deadline ends with the process, before it can commit.
+    if !app.is_late() {
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
+    }
     tracing::info!("ordergate has stopped");
     served.map(drop)
 }

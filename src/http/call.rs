@@ -430,6 +430,9 @@ async fn split<'a>(
         *format = answering.format(*body_format, Some(received.format));
     }
     let in_body = document.early_text("token").map_err(|rejection| Error::new(Code::BadRequest, rejection.text("")))?;
+    if let Some(token) = &in_body {
+        line.hide(token.shown());
+    }
     let mut presented = received.presented.clone();
     let caller = caller(app, &mut presented, received.caller.clone(), in_body, reads.role, line).await?;
     let secret = presented.token().unwrap_or_default().to_owned();

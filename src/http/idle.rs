@@ -26,10 +26,10 @@ struct State {
 }
 
 impl State {
-    /// When the connection is over, if nothing comes before; without `keep_alive` it may rest for ever.
-    fn deadline(self, keep_alive: Option<Duration>) -> Option<Instant> {
+    /// When the connection is over, if nothing comes before; without `rest` it may rest for ever.
+    fn deadline(self, rest: Option<Duration>, head_timeout: Duration) -> Option<Instant> {
         let State { running, since, head, .. } = self;
-        let deadline = head.map(|head| head + HEAD_TIMEOUT).or(keep_alive.map(|keep_alive| since + keep_alive));
+        let deadline = head.map(|head| head + head_timeout).or(rest.map(|rest| since + rest));
         deadline.filter(|_| running == 0)
     }
 
@@ -77,6 +77,12 @@ impl Activity {
         note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Its rest, and that of a head, counts from now.
+    pub(super) fn begin_to_rest(&self) {
+        let now = Instant::now();
+        self.note(|state| (state.since, state.head) = (now, state.head.map(|_| now)));
+    }
+
     /// Bytes came.
     pub(super) fn read(&self) {
         self.note(|state| state.read(Instant::now()));
@@ -93,13 +99,13 @@ impl Activity {
         RequestGuard(Arc::clone(self))
     }
 
-    /// Waits until the connection is to end, and says why; without `keep_alive` it may rest for ever.
-    pub(super) async fn over(&self, keep_alive: Option<Duration>) -> Over {
+    /// Waits until the connection is to end, and says why; without `rest` it may rest for ever.
+    pub(super) async fn over(&self, rest: Option<Duration>, head_timeout: Duration) -> Over {
         // A head that begins meanwhile is not due before that.
-        let longest = keep_alive.unwrap_or(HEAD_TIMEOUT).min(HEAD_TIMEOUT);
+        let longest = rest.unwrap_or(head_timeout).min(head_timeout);
         loop {
             let state = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let (now, deadline) = (Instant::now(), state.deadline(keep_alive));
+            let (now, deadline) = (Instant::now(), state.deadline(rest, head_timeout));
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return if state.head.is_some() { Over::Head } else { Over::Idle };
             }
@@ -129,24 +135,24 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut state = State { running: 0, since: start, head: Some(start), http2: false };
-        assert_eq!(state.deadline(keep_alive), Some(at(30)), "the first head");
+        assert_eq!(state.deadline(keep_alive, HEAD_TIMEOUT), Some(at(30)), "the first head");
         state.begin(false);
         state.read(at(2));
-        assert_eq!(state.deadline(keep_alive), None, "a request may take what it takes");
+        assert_eq!(state.deadline(keep_alive, HEAD_TIMEOUT), None, "a request may take what it takes");
         state.end(at(100));
         state.write(at(110));
-        assert_eq!(state.deadline(keep_alive), Some(at(185)), "from the last bytes of the answer");
-        assert_eq!(state.deadline(None), None, "it may rest for ever");
+        assert_eq!(state.deadline(keep_alive, HEAD_TIMEOUT), Some(at(185)), "from the last bytes of the answer");
+        assert_eq!(state.deadline(None, HEAD_TIMEOUT), None, "it may rest for ever");
         state.read(at(180));
         state.read(at(190));
-        assert_eq!(state.deadline(keep_alive), Some(at(210)), "from the first byte of the next head");
+        assert_eq!(state.deadline(keep_alive, HEAD_TIMEOUT), Some(at(210)), "from the first byte of the next head");
         state.begin(true);
         state.begin(true);
         state.end(at(300));
-        assert_eq!(state.deadline(keep_alive), None, "one still runs");
+        assert_eq!(state.deadline(keep_alive, HEAD_TIMEOUT), None, "one still runs");
         state.end(at(310));
         state.read(at(320));
         state.write(at(320));
-        assert_eq!(state.deadline(keep_alive), Some(at(385)), "a ping is no head and no answer");
+        assert_eq!(state.deadline(keep_alive, HEAD_TIMEOUT), Some(at(385)), "a ping is no head and no answer");
     }
 }

@@ -47,11 +47,10 @@ pub(super) fn clean_path<B>(mut request: axum::http::Request<B>) -> axum::http::
 /// Runs a call in a task of its own, which goes on when the client goes away, with a request id and one
 /// line in the log; a panic answers 500.
 pub(super) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let request_id = request_id(&request);
     let peer = request.extensions().get().map(|Peer(address)| *address);
     let trusted = &app.settings.trusted_proxies;
     let head = RequestHead {
-        request_id: request_id.clone(),
+        request_id: request_id(&request),
         method: known_method(request.method()),
         path: request.uri().path().to_owned(),
         peer,
@@ -62,8 +61,16 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
     let answering = Answering::of(request.uri(), request.headers());
     let tasks = app.tasks.clone();
     let timing = app.settings.server_timing || asks_for_timing(&request);
+    let noted = Arc::clone(&line);
     let call = tasks.spawn(async move {
-        let mut response = next.run(request).await;
+        let mut response = tokio::select! {
+            response = next.run(request) => response,
+            // Dropped, its transaction is rolled back.
+            () = app.late.cancelled() => {
+                let error = Error::unavailable("the server stopped before the request was done; send the same again");
+                Reply::from(error).respond(&app, &line, answering.format(None, None))
+            }
+        };
         if let Some(Panicked(text)) = response.extensions_mut().remove::<Panicked>() {
             response = Reply::from(Error::internal(text)).respond(&app, &line, answering.format(None, None));
         }
@@ -80,7 +87,7 @@ pub(super) async fn around(State(app): State<App>, mut request: Request, next: N
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     });
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    if let Ok(value) = HeaderValue::from_str(noted.request_id()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
@@ -123,13 +130,13 @@ fn request_id(request: &Request) -> String {
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
             && !(id.len() >= auth::MIN_TOKEN_CHARS && (authorization.contains(id) || query.contains(id)))
     };
-    sent.filter(harmless).map_or_else(
-        || {
-            let mut id = [0; 8];
-            // An id of zeros is still an id.
-            let _ = getrandom::fill(&mut id);
-            hex(&id)
-        },
-        ToOwned::to_owned,
-    )
+    sent.filter(harmless).map_or_else(new_request_id, ToOwned::to_owned)
+}
+
+/// A request id of our own.
+pub(super) fn new_request_id() -> String {
+    let mut id = [0; 8];
+    // An id of zeros is still an id.
+    let _ = getrandom::fill(&mut id);
+    hex(&id)
 }

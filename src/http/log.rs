@@ -1,11 +1,12 @@
 //! One line for each request.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
+use super::layers::new_request_id;
 use crate::auth;
 use crate::wire::format::Format;
 
@@ -96,6 +97,8 @@ pub(super) struct RequestHead {
 #[derive(Debug)]
 pub(super) struct Line {
     head: RequestHead,
+    /// In the place of a client's id that is a token.
+    own_id: OnceLock<String>,
     /// How long the phases took is told, too.
     with_phases: bool,
     start: Instant,
@@ -105,13 +108,20 @@ pub(super) struct Line {
 impl Line {
     /// The request's id, as its answer names it.
     pub(super) fn request_id(&self) -> &str {
-        &self.head.request_id
+        self.own_id.get().unwrap_or(&self.head.request_id)
+    }
+
+    /// Gives the request another id, if its own holds this token.
+    pub(super) fn hide(&self, token: &str) {
+        if token.len() >= auth::MIN_TOKEN_CHARS && self.head.request_id.contains(token) {
+            self.own_id.get_or_init(new_request_id);
+        }
     }
 
     /// The line of a request; for a machine, or a person who looks closely, with its phases.
     pub(super) fn new(head: RequestHead, for_a_machine: bool) -> Self {
         let with_phases = for_a_machine || tracing::enabled!(Level::DEBUG);
-        Line { head, with_phases, start: Instant::now(), facts: Mutex::default() }
+        Line { head, own_id: OnceLock::new(), with_phases, start: Instant::now(), facts: Mutex::default() }
     }
 
     /// Notes what is known now.
@@ -181,7 +191,8 @@ impl Line {
     }
 
     fn write(&self, status: u16, facts: Facts) {
-        let RequestHead { request_id, method, path, peer, forwarded_for } = &self.head;
+        let request_id = self.request_id();
+        let RequestHead { request_id: _, method, path, peer, forwarded_for } = &self.head;
         // A program that calls itself tells what was refused in its own words.
         let level = match level(&facts, path) {
             Level::WARN if peer.is_none() => Level::INFO,

@@ -28,6 +28,7 @@ use axum::Router;
 use axum::routing::{get, post};
 use sqlx::PgPool;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -66,6 +67,8 @@ pub struct Shared {
     draining: AtomicBool,
     /// Connections, calls and what outlives them: a stop waits for all of it.
     tasks: TaskTracker,
+    /// The deadline of a stop has passed: calls that still run are dropped.
+    late: CancellationToken,
 }
 
 impl std::ops::Deref for App {
@@ -94,7 +97,7 @@ impl App {
             is_local,
             quick,
         });
-        let (callers, events_written, draining) = Default::default();
+        let (callers, events_written, draining, late) = Default::default();
         App(Arc::new(Shared {
             settings,
             imports,
@@ -107,6 +110,7 @@ impl App {
             events_written,
             draining,
             tasks,
+            late,
         }))
     }
 
@@ -119,6 +123,12 @@ impl App {
     /// From now on `/health/ready` says that nobody new should come.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls were dropped at the deadline of a stop.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.late.is_cancelled()
     }
 
     /// The records of imports, until they are written.

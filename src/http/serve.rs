@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::util::MapRequestLayer;
 use tower::{Layer as _, Service, ServiceExt as _};
 
-use super::idle::{Activity, Over};
+use super::idle::{Activity, HEAD_TIMEOUT, Over};
 use super::peer::Peer;
 use super::{App, health_router, layers, router};
 
@@ -31,6 +31,10 @@ use super::{App, health_router, layers, router};
 const MAX_CONNECTIONS: usize = 4096;
 /// Longest wait until a client takes the next bytes of its answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may rest after a signal to stop; and how long the head of a request may take then.
+const REST_AT_STOP: Duration = Duration::from_secs(2);
+/// How long the answers of requests may take that were dropped at the deadline of a stop.
+const LATE_ANSWERS: Duration = Duration::from_millis(200);
 /// How often an HTTP/2 client is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Largest head of a request, and most of a body that is read ahead, in bytes.
@@ -79,6 +83,9 @@ async fn serve_routes(app: &App, routes: Router, listener: TcpListener, stop: Ca
     app.tasks.close();
     if tokio::time::timeout(app.settings.shutdown_timeout, app.tasks.wait()).await.is_err() {
         tracing::warn!("requests still ran at the deadline; their transactions are rolled back");
+        app.late.cancel();
+        // What is dropped is told of, in the log and to who still listens.
+        let _ = tokio::time::timeout(LATE_ANSWERS, app.tasks.wait()).await;
     }
 }
 
@@ -99,8 +106,9 @@ fn io(stream: TcpStream, activity: &Arc<Activity>) -> impl Read + Write + Unpin 
 /// How a connection is spoken to, by HTTP/1.1 or HTTP/2.
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // `Activity` times the heads: this timeout would run while a connection rests, too.
-    builder.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES);
+    // `Activity` times the heads: this timeout would run while a connection rests, too. A client may close its half once its
+    // request is sent.
+    builder.http1().header_read_timeout(None).max_buf_size(BUFFER_BYTES).half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -148,18 +156,24 @@ where
     let connection = builder.serve_connection_with_upgrades(io(stream, &activity), service).into_owned();
     async move {
         let mut connection = std::pin::pin!(connection);
-        let mut keep_alive = Some(keep_alive);
+        let (mut rest, mut head, mut stopping) = (Some(keep_alive), HEAD_TIMEOUT, false);
         let ended = loop {
             tokio::select! {
                 ended = connection.as_mut() => break ended,
-                () = stop.cancelled(), if keep_alive.is_some() => {}
-                over = activity.over(keep_alive) => if over == Over::Head {
-                    tracing::debug!("the head of a request took too long");
-                    return;
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    activity.begin_to_rest();
+                    (rest, head) = (Some(REST_AT_STOP), REST_AT_STOP);
+                }
+                over = activity.over(rest, head) => match over {
+                    Over::Idle if !stopping => rest = None,
+                    _ => {
+                        tracing::debug!(?over, "a connection is closed");
+                        return;
+                    }
                 },
             }
             // What runs, or is still written, finishes; the next request needs another connection.
-            keep_alive = None;
             connection.as_mut().graceful_shutdown();
         };
         if let Err(error) = ended {

@@ -244,6 +244,17 @@ async fn look_now(pool: &PgPool) -> Result<()> {
         let outage = Outage::of(&source).unwrap_or(Outage::Unusable);
         return Err(Error::Unavailable { outage, at: Some(outage::place(&options)), source: Cause(source) });
     }
+    let is_read_only = sqlx::query_scalar!(
+        "-- connection.is_read_only\nselect current_setting('transaction_read_only')::boolean as \"is_read_only!\""
+    );
+    if is_read_only.fetch_one(&mut conn).await? {
+        let source = sqlx::Error::Protocol("transaction_read_only is on".to_owned());
+        return Err(Error::Unavailable {
+            outage: Outage::ReadOnly,
+            at: Some(outage::place(&options)),
+            source: Cause(source),
+        });
+    }
     if outage::disk_was_full() {
         look_for_room(&mut conn).await?;
     }

@@ -71,3 +71,21 @@ async fn a_client_of_http_2_is_told_that_its_idle_connection_ends() {
     let kinds = tokio::time::timeout(Duration::from_secs(30), frames).await.expect("the connection ends");
     assert!(kinds.contains(&0), "the request was answered before: {kinds:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_half_behind_a_request_gets_its_answer() {
+    let server = TestServer::start().await;
+    let mut holder = server.db.connect().await;
+    run(&mut holder, "begin; lock table orders in exclusive mode").await;
+    let body = call(vec![order("a", 1, 1)]).render("json");
+    let head = format!("POST {IMPORT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
+    let mut stream = TcpStream::connect(server.address).await.expect("a connection");
+    let import = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(import.as_bytes()).await.expect("the request is sent");
+    stream.shutdown().await.expect("its half is closed");
+    let waiting =
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    until(&server, waiting, "1").await;
+    run(&mut holder, "commit").await;
+    assert_eq!(status_of_next_answer(&mut stream).await, "HTTP/1.1 200");
+}

@@ -433,6 +433,9 @@ async fn request_ids_are_answered_if_they_are_harmless() {
         let found = send(bad).await["x-request-id"].to_str().expect("text").to_owned();
         assert_eq!(found.len(), 16, "{bad:?} became {found}");
     }
+    let call = server.post(IMPORT).header("x-request-id", TOKEN).header(CONTENT_TYPE, "application/json");
+    let answered = call.body(format!(r#"{{"token":"{TOKEN}","data":[]}}"#)).send().await.expect("an answer");
+    assert_eq!(answered.headers()["x-request-id"].len(), 16, "a token of the body is none, either");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,7 +193,8 @@ async fn no_import_fails_by_connections_that_all_ended_before_it() {
 }
 
 async fn import_at_once(server: &Process, round: &str, name: &str, count: usize) -> Vec<Answer> {
-    let imports = (0..count).map(|n| server.import(call(TOKEN, &format!("{round}-{name}{n}-"), 1, 1)));
+    // Two orders each: one alone would wait for others, and take no connection of its own.
+    let imports = (0..count).map(|n| server.import(call(TOKEN, &format!("{round}-{name}{n}-"), 2, 1)));
     futures_util::future::join_all(imports).await
 }
 
@@ -315,4 +316,15 @@ async fn assert_recovers(server: &Process) {
         assert!(begun.elapsed() < DEADLINE, "the server does not recover");
     }
     assert_serves(server, "after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_takes_no_writes_is_not_ready() {
+    let db = TestDb::new().await;
+    let server = serve(&db, "");
+    assert_eq!(server.get("/health/ready").await, 200);
+    let read_only = format!("alter database {} set default_transaction_read_only = on", db.name());
+    run(&mut db.connect().await, read_only).await;
+    let found = answer(crate::support::http().build().expect("a client").get(server.url("/health/ready"))).await;
+    assert_eq!((found.status, found.body.contains("the database takes no writes")), (503, true), "{}", found.body);
 }

@@ -1,11 +1,12 @@
 //! One server on a data directory, and its end by a signal.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Instant;
 
 use super::program::{DEADLINE, DataDir, Process, call, ordergate, serve, set_up, text};
 use crate::support::db::{TestDb, run};
+use crate::support::server::IMPORT;
 
 const TOKEN: &str = "a-token-of-an-old-client";
 
@@ -79,6 +80,61 @@ async fn a_drain_ends_by_itself_and_a_server_without_one_stops_at_once() {
         assert_eq!(ended.err.contains("draining"), !arguments.is_empty(), "{}", ended.err);
         assert!(ended.err.contains(&format!("signal=\"SIG{signal}\"")), "{}", ended.err);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_at_the_deadline_is_answered_and_never_stored() {
+    for orders in [1, 200] {
+        let db = TestDb::new().await;
+        set_up(&db, TOKEN);
+        let server = serve(&db, "--shutdown-timeout-ms 1");
+        let mut holder = db.connect().await;
+        run(&mut holder, "begin; lock table orders in exclusive mode").await;
+        let waits =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        let stop = async {
+            while db.text(waits).await == "0" {
+                tokio::task::yield_now().await;
+            }
+            server.signal("TERM");
+        };
+        let import = crate::support::http().build().expect("a client").post(server.url(IMPORT)).bearer_auth(TOKEN);
+        let import = import.header("content-type", "application/json").body(call(TOKEN, "o", orders, 1));
+        let (answer, ()) = tokio::join!(import.send(), stop);
+        let status = answer.map(|answer| answer.status().as_u16());
+        assert!(status.as_ref().is_ok_and(|status| *status == 503) || status.is_err(), "{status:?}");
+        let ended = server.ended();
+        assert!(ended.err.contains("requests still ran at the deadline"), "{}", ended.err);
+        run(&mut holder, "commit").await;
+        // Whoever held a connection of the server's is gone.
+        let others = "select count(*) from pg_stat_activity where datname = current_database()
+            and pid <> pg_backend_pid() and backend_type = 'client backend' and state <> 'idle'";
+        while db.text(others).await != "0" {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(db.text("select count(*) from orders").await, "0", "{orders} orders");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_a_request_hold_up_no_stop() {
+    let db = TestDb::new().await;
+    let server = serve(&db, "--shutdown-timeout-ms 60000");
+    let (mut head, mut silent) = (
+        TcpStream::connect(server.address()).expect("a connection"),
+        TcpStream::connect(server.address()).expect("one"),
+    );
+    head.write_all(b"POST /api/v1").expect("the request begins");
+    // The preface of HTTP/2 and its settings; then nothing is answered any more.
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").expect("the preface is sent");
+    silent.write_all(b"\0\0\x13\x01\x05\0\0\0\x01\x82\x86\x04\x0c/health/live\x01\x01x").expect("a request is sent");
+    silent.read_exact(&mut [0; 9]).expect("an answer");
+    assert_eq!(server.get("/health/live").await, 200);
+    server.signal("TERM");
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(!ended.err.contains("still ran at the deadline"), "{}", ended.err);
+    drop((head, silent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
