@@ -21,6 +21,7 @@ pub mod looks;
 pub mod order_edits;
 pub mod order_lines;
 pub mod order_lists;
+mod order_rows;
 pub mod orders;
 pub mod outage;
 pub mod outbox;

@@ -7,10 +7,11 @@ use serde_json::Value as Json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::order_lines::{self, LineRow, PlacedLine};
+use super::order_lines::{self, PlacedLine};
+use super::order_rows::{OrderRow, Row, collect};
 use super::references::Versions;
-use super::{Error, Result, SET, custom_values};
-use crate::domain::orders::{LineState, OrderState, Origin, StoredOrder};
+use super::{Result, SET, custom_values};
+use crate::domain::orders::{Origin, StoredOrder};
 
 /// Separates tags on their way to the database: no text that is stored can hold it.
 const TAG_SEPARATOR: &str = "\u{1f}";
@@ -49,129 +50,6 @@ pub async fn read(
         collect(rows, &mut orders)?;
     }
     Ok(orders)
-}
-
-/// An order without its lines.
-struct OrderRow {
-    id: i64,
-    external_id: String,
-    revision: i64,
-    profile: i64,
-    endpoint: String,
-    status: String,
-    total_price: Decimal,
-    currency: String,
-    delivery_cost: Option<Decimal>,
-    region: Option<String>,
-    tags: Vec<String>,
-    custom_fields: String,
-    create_time: OffsetDateTime,
-    update_time: OffsetDateTime,
-}
-
-/// An order with one of its lines.
-struct Row {
-    id: i64,
-    external_id: String,
-    revision: i64,
-    profile: i64,
-    endpoint: String,
-    status: String,
-    total_price: Decimal,
-    currency: String,
-    delivery_cost: Option<Decimal>,
-    region: Option<String>,
-    tags: Vec<String>,
-    custom_fields: String,
-    create_time: OffsetDateTime,
-    update_time: OffsetDateTime,
-    line_external_id: Option<String>,
-    product: Option<String>,
-    sku: Option<String>,
-    line_status: Option<String>,
-    base_price_per_item: Option<Decimal>,
-    min_price_per_item: Option<Decimal>,
-    final_price_per_item: Option<Decimal>,
-    count: Option<i32>,
-    line_custom_fields: Option<String>,
-}
-
-impl Row {
-    /// The order; its line has to be taken before.
-    fn order(self) -> OrderRow {
-        OrderRow {
-            id: self.id,
-            external_id: self.external_id,
-            revision: self.revision,
-            profile: self.profile,
-            endpoint: self.endpoint,
-            status: self.status,
-            total_price: self.total_price,
-            currency: self.currency,
-            delivery_cost: self.delivery_cost,
-            region: self.region,
-            tags: self.tags,
-            custom_fields: self.custom_fields,
-            create_time: self.create_time,
-            update_time: self.update_time,
-        }
-    }
-
-    fn take_line(&mut self) -> Result<Option<LineState<'static>>> {
-        let Some(external_id) = self.line_external_id.take() else { return Ok(None) };
-        let missing = |column| Error::Corrupt { table: "order_lines", column, what: "null".to_owned() };
-        let line = LineRow {
-            order_id: self.id,
-            external_id,
-            product: self.product.take(),
-            sku: self.sku.take(),
-            status: self.line_status.take().ok_or_else(|| missing("status"))?,
-            base_price_per_item: self.base_price_per_item,
-            min_price_per_item: self.min_price_per_item,
-            final_price_per_item: self.final_price_per_item,
-            count: self.count.ok_or_else(|| missing("count"))?,
-            custom_fields: self.line_custom_fields.take().unwrap_or_else(|| "{}".to_owned()),
-        };
-        line.line().map(Some)
-    }
-}
-
-/// Puts the lines to their orders; the rows of an order follow each other.
-fn collect(rows: Vec<Row>, orders: &mut HashMap<String, StoredOrder<'static>>) -> Result<()> {
-    let mut open: Option<(String, StoredOrder<'static>)> = None;
-    for mut row in rows {
-        let line = row.take_line()?;
-        if open.as_ref().is_none_or(|(_, order)| order.id != row.id) {
-            orders.extend(open.take());
-            open = Some(row.order().order()?);
-        }
-        if let (Some((_, order)), Some(line)) = (&mut open, line) {
-            order.state.lines.push(line);
-        }
-    }
-    orders.extend(open);
-    Ok(())
-}
-
-impl OrderRow {
-    /// The order, without lines, and its external id.
-    fn order(self) -> Result<(String, StoredOrder<'static>)> {
-        let state = OrderState {
-            profile: self.profile,
-            endpoint: self.endpoint.into(),
-            status: self.status.into(),
-            total_price: self.total_price.normalize(),
-            currency: self.currency.into(),
-            delivery_cost: self.delivery_cost.map(|cost| cost.normalize()),
-            region: self.region.map(Into::into),
-            tags: self.tags.into_iter().map(Into::into).collect(),
-            custom_fields: custom_values::values("orders", &self.custom_fields)?,
-            create_time: self.create_time,
-            update_time: self.update_time,
-            lines: Vec::new(),
-        };
-        Ok((self.external_id, StoredOrder { id: self.id, revision: self.revision, state }))
-    }
 }
 
 /// 128 bits by which something is known.
