@@ -44,6 +44,13 @@ impl Row {
         row
     }
 
+    /// A value that is judged by itself; what it was before stands in the place of the floor.
+    pub(crate) fn amount(name: &str, unit: &'static str, ours: f64, before: f64, goal: Goal) -> Self {
+        let mut row = Row::ratio(name, unit, ours.into(), before.into(), goal);
+        row.ratio = Some(ours);
+        row
+    }
+
     /// A measure that could not be taken.
     pub(crate) fn skipped(name: &str, why: &str) -> Self {
         let note = format!("skipped: {why}");

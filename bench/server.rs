@@ -56,11 +56,21 @@ impl Server {
         self.process.id()
     }
 
+    /// The memory that the process has, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
     /// The most memory that the process has had, in bytes.
     pub(crate) fn peak_memory(&self) -> anyhow::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// A number of bytes that the system tells of the process.
+    fn status(&self, key: &'static str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).context(key)?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context(key)?;
         Ok(kib * 1024)
     }
 

@@ -36,8 +36,13 @@ pub(super) async fn peak(bench: &mut Bench, format: Format) -> anyhow::Result<()
     Ok(())
 }
 
+/// Bytes, in MiB.
+pub(super) fn mib(bytes: u64) -> anyhow::Result<f64> {
+    Ok(float(usize::try_from(bytes)?) / MIB)
+}
+
 fn row(name: &str, stage: &Stage, request: &Request) -> anyhow::Result<Row> {
-    let peak = float(usize::try_from(stage.server.peak_memory()?)?) / MIB;
+    let peak = mib(stage.server.peak_memory()?)?;
     let row = Row::difference(name, "MiB", peak, float(request.body) / MIB, Goal::AtMost(ALLOWED));
     Ok(row.with_note("floor: the body; ratio: peak minus body, in MiB".to_owned()))
 }

@@ -11,6 +11,7 @@ mod rival;
 mod scale;
 mod single;
 mod size;
+mod storm;
 
 use crate::render::Format;
 use crate::stage::Bench;
@@ -39,6 +40,7 @@ pub(crate) async fn all(bench: &mut Bench, large: Option<u64>) -> anyhow::Result
     for format in Format::ALL {
         memory::peak(bench, format).await?;
     }
+    storm::kept(bench).await?;
     scale::per_order(bench).await?;
     outbox::cost(bench).await?;
     delivery::drained(bench).await?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use encoding_rs::{DecoderResult, Encoding as Charset};
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
 use super::inflight::Hold;
@@ -40,6 +41,10 @@ const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 /// Enough for every zstd frame header.
 const ZSTD_HEADER_BYTES: usize = 18;
 
+/// A body that has brought so many bytes gets room for all that it declares: growing step by step would copy it, and keep
+/// the copies for a while. Fewer would let anybody take address space by a header alone.
+const EARNEST_BYTES: usize = 1 << 20;
+
 /// The failure of a body that is larger than the limit; `sent` where it is known.
 pub(super) fn too_large(max_bytes: usize, sent: Option<u64>) -> Error {
     let sent = sent.map(|sent| format!(", found {sent}")).unwrap_or_default();
@@ -68,6 +73,9 @@ pub(super) async fn read(
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
+        if let (Unpacker::Plain(sink), Some(rest)) = (&mut unpacker, body.size_hint().exact()) {
+            sink.make_room(data.len(), rest);
+        }
         packed_bytes += data.len();
         if packed_bytes > bounds.max_bytes {
             return Err(too_large(bounds.max_bytes, None));
@@ -142,6 +150,17 @@ impl Sink {
         self.take(bytes.len())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Makes room for the next bytes and for so many more that are to follow them.
+    fn make_room(&mut self, next: usize, rest: u64) {
+        let held = self.bytes.len() + next;
+        if held < EARNEST_BYTES || held <= self.bytes.capacity() {
+            return;
+        }
+        let rest = usize::try_from(rest).unwrap_or(usize::MAX).min(self.max_bytes.saturating_sub(held));
+        // Without it they grow step by step.
+        let _ = self.bytes.try_reserve_exact(next + rest);
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Error> {

@@ -114,6 +114,13 @@ pub fn pool(options: PgConnectOptions, settings: &Settings) -> PgPool {
                 load_plpgsql(conn).await
             })
         })
+        // A connection's buffers would stay as large as the largest import that it has served.
+        .after_release(|conn, _| {
+            Box::pin(async move {
+                conn.shrink_buffers();
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options)
 }
 

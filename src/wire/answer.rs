@@ -35,6 +35,11 @@ pub enum Value<'a> {
     Json(serde_json::Value),
 }
 
+/// What stands around an item of a list, about.
+const ITEM_FRAME_BYTES: usize = 20;
+/// The first item need not be like the others.
+const MAX_EXPECTED_ITEM_BYTES: usize = 100;
+
 /// The fields of an object, in the order in which they are written.
 pub type Object<'a> = Vec<(&'static str, Value<'a>)>;
 
@@ -93,7 +98,19 @@ fn json_value(out: &mut String, value: &Value<'_>) {
         Value::Texts(texts) => json_list(out, texts.iter(), |out, text| json_text(out, text)),
         Value::Ints(ints) => json_list(out, ints.iter(), push),
         Value::Objects(objects) => json_list(out, objects.iter(), json_object),
-        Value::List(count, item) => json_list(out, 0..*count, |out, place| json_object(out, &item(place))),
+        Value::List(count, item) => json_list(out, 0..*count, |out, place| {
+            with_room(out, place, *count, |out| json_object(out, &item(place)));
+        }),
+    }
+}
+
+/// Writes an item of a list; behind the first one comes room for the others, so that a long answer is not copied as it grows.
+fn with_room(out: &mut String, place: usize, count: usize, write: impl FnOnce(&mut String)) {
+    let start = out.len();
+    write(out);
+    if place == 0 {
+        let each = out.len() - start + ITEM_FRAME_BYTES;
+        out.reserve(each.min(MAX_EXPECTED_ITEM_BYTES) * (count - 1));
     }
 }
 
@@ -136,7 +153,9 @@ fn xml_fields(out: &mut String, object: &Object<'_>) {
             Value::Texts(texts) => xml_elements(out, key, texts.iter(), |out, text| xml_text(out, text)),
             Value::Ints(ints) => xml_elements(out, key, ints.iter(), push),
             Value::Objects(objects) => xml_elements(out, key, objects.iter(), xml_fields),
-            Value::List(count, item) => xml_elements(out, key, 0..*count, |out, place| xml_fields(out, &item(place))),
+            Value::List(count, item) => xml_elements(out, key, 0..*count, |out, place| {
+                with_room(out, place, *count, |out| xml_fields(out, &item(place)));
+            }),
             Value::Free(fields) if fields.is_empty() => push(out, format_args!("<{key}/>")),
             value => xml_element(out, key, |out| xml_value(out, value)),
         }

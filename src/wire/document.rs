@@ -21,6 +21,11 @@ pub struct Wanted {
     pub key: Option<&'static str>,
 }
 
+/// A list of more items than that may have as many as are allowed.
+const MANY_ITEMS: usize = 1_000;
+/// But no more than these are expected.
+const MOST_EXPECTED_ITEMS: usize = 100_000;
+
 /// Where a field of the root stands.
 #[derive(Debug)]
 pub struct FieldSpans<'a> {
@@ -44,6 +49,10 @@ impl<'a> FieldSpans<'a> {
     pub(super) fn add(&mut self, item: Sent<'a>, max_items: usize) {
         self.total += 1;
         if self.items.len() < max_items {
+            if self.items.len() == MANY_ITEMS {
+                // One step, not many: room that is not used takes no memory.
+                self.items.reserve_exact(max_items.min(MOST_EXPECTED_ITEMS).saturating_sub(MANY_ITEMS));
+            }
             self.items.push(item);
         }
     }

@@ -69,7 +69,7 @@ async fn post(server: &Process, format: &str, body: String) -> String {
 async fn a_demo_listens_on_loopback_only() {
     let dir = DataDir::new();
     let sentence = ordergate(&dir, "serve --demo --listen 0.0.0.0:0").refused();
-    assert!(sentence.contains("expected a loopback address to listen on, found 0.0.0.0:0"), "{sentence}");
+    assert!(sentence.contains("expected a loopback address to listen on, found 0.0.0.0:"), "{sentence}");
     assert!(!dir.path().exists(), "a demo that is refused makes no data directory");
 }
 

@@ -9,6 +9,8 @@ mod demo;
 mod files;
 mod lines;
 mod log;
+#[cfg(target_os = "linux")]
+mod memory;
 mod metrics;
 mod orders;
 mod program;

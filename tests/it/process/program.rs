@@ -179,6 +179,14 @@ impl Process {
         signal(name, self.child.id());
     }
 
+    /// The memory that it has, as the system tells.
+    #[cfg(target_os = "linux")]
+    pub(super) fn memory_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running program");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+    }
+
     /// Waits for its end.
     pub(super) fn ended(mut self) -> Ended {
         let begun = Instant::now();
