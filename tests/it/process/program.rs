@@ -69,8 +69,17 @@ impl Program {
 
     /// By `nohup`, which lets it live on when its terminal closes.
     pub(super) fn by_nohup(self) -> Self {
-        let mut command = Command::new("nohup");
-        command.env_clear().arg(self.0.get_program()).args(self.0.get_args());
+        self.by("nohup", &[])
+    }
+
+    /// As from a terminal: with SIGHUP as it is by default, though whoever runs the tests may ignore it.
+    pub(super) fn by_terminal(self) -> Self {
+        if cfg!(target_os = "linux") { self.by("env", &["--default-signal=HUP"]) } else { self }
+    }
+
+    fn by(self, program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.env_clear().args(arguments).arg(self.0.get_program()).args(self.0.get_args());
         command.envs(self.0.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Program(command)
     }

@@ -52,7 +52,7 @@ async fn sigterm_lets_a_running_import_finish_and_then_stops_everything() {
 async fn requests_are_taken_in_the_drain_which_a_second_signal_ends() {
     let db = TestDb::new().await;
     set_up(&db, TOKEN);
-    let server = serve(&db, "--drain-ms 86400000");
+    let server = ordergate(&db, "serve --listen 127.0.0.1:0 --drain-ms 86400000").by_terminal().start("");
     assert_eq!(server.get("/health/ready").await, 200);
     server.signal("HUP");
     let told = async { while server.get("/health/ready").await != 503 {} };
@@ -73,7 +73,8 @@ async fn requests_are_taken_in_the_drain_which_a_second_signal_ends() {
 async fn a_drain_ends_by_itself_and_a_server_without_one_stops_at_once() {
     let db = TestDb::new().await;
     for (arguments, signal) in [("--drain-ms 1", "TERM"), ("", "HUP"), ("", "INT")] {
-        let server = serve(&db, arguments);
+        let server = ordergate(&db, &format!("serve --listen 127.0.0.1:0 {arguments}")).by_terminal().start("");
+        server.address();
         server.signal(signal);
         let ended = server.ended();
         assert_eq!(ended.code, Some(0), "{arguments} {signal}: {}", ended.err);
