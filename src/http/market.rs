@@ -192,7 +192,7 @@ impl Asked<'_> {
         let account_id = self.understood.caller.account_id;
         let filter = OrderFilter { external_ids: Some(vec![external_id]), ..OrderFilter::default() };
         let found = order_lists::page(&mut conn, account_id, 0, (1, MAX_PAGE_BYTES), &filter, named.detail).await?;
-        let write = order_lists::last_write(&mut conn, account_id, id).await?;
+        let write = if named.detail { order_lists::last_write(&mut conn, account_id, id).await? } else { None };
         drop(conn);
         let mut listed = found.items.into_iter().next().expect("it was there at the same moment");
         let (customer, revision) = (listed.customer.take(), listed.order.revision);

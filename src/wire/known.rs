@@ -33,65 +33,58 @@ const fn plain(names: &'static [&'static str], listed: &'static [&'static str]) 
     Schema { names, data: &[], listed, lists: &[], objects: &[] }
 }
 
-const ORDER_NAMES: &[&str] = &[
-    "external_id",
-    "matching",
-    "email",
-    "phone",
-    "profile_id",
-    "provider",
-    "subscription_id",
-    "field_name",
-    "field_value",
-    "profile",
-    "endpoint",
-    "status",
-    "total_price",
-    "currency",
-    "lines",
-    "lines_mode",
-    "delivery_cost",
-    "create_time",
-    "update_time",
-    "tags",
-    "region",
-    "custom_fields",
-    "skip_triggers",
-];
+const fn order(listed: &'static [&'static str]) -> Schema {
+    const LISTS: &[(&str, &Schema)] = &[("lines", &LINE)];
+    const OBJECTS: &[(&str, &Schema)] = &[("profile", &PROFILE)];
+    let names = &[
+        "external_id",
+        "matching",
+        "email",
+        "phone",
+        "profile_id",
+        "provider",
+        "subscription_id",
+        "field_name",
+        "field_value",
+        "profile",
+        "endpoint",
+        "status",
+        "total_price",
+        "currency",
+        "lines",
+        "lines_mode",
+        "delivery_cost",
+        "create_time",
+        "update_time",
+        "tags",
+        "region",
+        "custom_fields",
+        "skip_triggers",
+    ];
+    Schema { lists: LISTS, objects: OBJECTS, ..plain(names, listed) }
+}
 
 /// An order.
-pub static ORDER: Schema = Schema {
-    names: ORDER_NAMES,
-    data: &[],
-    listed: &["id", "money", "revision", "customer", "import"],
-    lists: &[("lines", &LINE)],
-    objects: &[("profile", &PROFILE)],
-};
+pub static ORDER: Schema = order(&["id", "money", "revision", "customer", "import"]);
 
 /// The order of a preorder.
-pub(super) static PREORDER: Schema = Schema {
-    names: ORDER_NAMES,
-    data: &[],
-    listed: &["final_total_price", "id", "money", "revision", "customer", "import"],
-    lists: &[("lines", &LINE)],
-    objects: &[("profile", &PROFILE)],
-};
+pub(super) static PREORDER: Schema = order(&["final_total_price", "id", "money", "revision", "customer", "import"]);
+
+/// The fields of a line.
+pub const LINE_FIELDS: [&str; 9] = [
+    "external_id",
+    "product",
+    "sku",
+    "status",
+    "base_price_per_item",
+    "min_price_per_item",
+    "final_price_per_item",
+    "count",
+    "custom_fields",
+];
 
 static PROFILE: Schema = plain(&["profile_id"], &[]);
-static LINE: Schema = plain(
-    &[
-        "external_id",
-        "product",
-        "sku",
-        "status",
-        "base_price_per_item",
-        "min_price_per_item",
-        "final_price_per_item",
-        "count",
-        "custom_fields",
-    ],
-    &["currency"],
-);
+static LINE: Schema = plain(&LINE_FIELDS, &["currency"]);
 
 /// A product.
 pub static PRODUCT: Schema = Schema {

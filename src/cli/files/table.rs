@@ -12,6 +12,7 @@ use super::map::Map;
 use super::read::Bounds;
 use super::rows::{Row, Rows};
 use super::scan::End;
+use crate::wire::known::LINE_FIELDS;
 
 /// The fields of an order. `tags` and `custom_fields` hold JSON.
 pub(super) const ORDER: [&str; 19] = [
@@ -36,17 +37,7 @@ pub(super) const ORDER: [&str; 19] = [
     CUSTOM_FIELDS,
 ];
 /// The fields of a line, behind `line.`. `custom_fields` holds JSON.
-pub(super) const LINE: [&str; 9] = [
-    "external_id",
-    "product",
-    "sku",
-    "status",
-    "base_price_per_item",
-    "min_price_per_item",
-    "final_price_per_item",
-    "count",
-    CUSTOM_FIELDS,
-];
+pub(super) const LINE: [&str; 9] = LINE_FIELDS;
 const PREFIX: &str = "line.";
 pub(super) const TAGS: &str = "tags";
 pub(super) const CUSTOM_FIELDS: &str = "custom_fields";
