@@ -6,7 +6,6 @@ use ordergate::config::Given;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::delivery::until;
 use crate::support::db::run;
 use crate::support::server::{IMPORT, TestServer};
 use crate::support::tree::{call, order};
@@ -34,9 +33,7 @@ async fn a_connection_without_a_request_is_closed_and_one_with_a_request_is_not(
     let head = format!("POST {IMPORT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n");
     let import = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     working.write_all(import.as_bytes()).await.expect("the request is sent");
-    let waiting =
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-    until(&server, waiting, "1").await;
+    server.db.until_waiting(1).await;
     idle.write_all(request.as_bytes()).await.expect("the request is sent");
     assert_eq!(status_of_next_answer(&mut idle).await, "HTTP/1.1 200");
     let closed = tokio::time::timeout(Duration::from_secs(30), idle.read(&mut [0; 1])).await;
@@ -83,9 +80,7 @@ async fn a_client_that_closes_its_half_behind_a_request_gets_its_answer() {
     let import = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(import.as_bytes()).await.expect("the request is sent");
     stream.shutdown().await.expect("its half is closed");
-    let waiting =
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-    until(&server, waiting, "1").await;
+    server.db.until_waiting(1).await;
     run(&mut holder, "commit").await;
     assert_eq!(status_of_next_answer(&mut stream).await, "HTTP/1.1 200");
 }

@@ -153,10 +153,7 @@ async fn an_order_that_was_made_and_deleted_meanwhile_goes_on_above_its_last_rev
     // It has read that there is no `b`, and waits for `a`.
     #[expect(clippy::disallowed_methods, reason = "a client of a test")]
     let waiting = tokio::spawn(import(vec![order("a", 1, 2), order("b", 1, 0)]));
-    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-    while server.db.text(waits).await == "0" {
-        tokio::task::yield_now().await;
-    }
+    server.db.until_waiting(1).await;
     for version in 1..4 {
         let body = import(vec![order("b", 1, version)]).await;
         assert!(body.contains(if version == 1 { "created" } else { "updated" }), "{body}");

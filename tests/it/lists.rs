@@ -412,12 +412,8 @@ async fn products_that_are_imported_at_the_same_time_end_as_one_after_the_other(
 async fn import_beside(server: &TestServer, changes: &str, request: Json) -> String {
     let conn = &mut server.db.connect().await;
     run(conn, &format!("begin; {changes}")).await;
-    let waiting =
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
     let committed = async {
-        while server.db.text(waiting).await == "0" {
-            tokio::task::yield_now().await;
-        }
+        server.db.until_waiting(1).await;
         run(conn, "commit").await;
     };
     tokio::join!(server.market("products/import", "json", request.to_string()), committed).0.body
@@ -479,10 +475,7 @@ async fn a_page_is_read_as_of_one_moment() {
     #[expect(clippy::disallowed_methods, reason = "a client of a test")]
     let listed = tokio::spawn(async move { ask(&asking, "orders/list", json!({"with_customer": true})).await });
     // It has read which orders there are, and waits for their lines.
-    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-    while server.db.text(waits).await == "0" {
-        tokio::task::yield_now().await;
-    }
+    server.db.until_waiting(1).await;
     run(blocker, "delete from order_lines where order_id = 2; delete from orders where id = 2; commit").await;
     let listed = listed.await.expect("a client");
     let lines = |order: usize| listed["result"][order]["lines"].as_array().map(Vec::len);

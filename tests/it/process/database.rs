@@ -173,15 +173,7 @@ async fn no_import_fails_by_connections_that_all_ended_before_it() {
         // Each of them waits on a connection of its own.
         run(&mut holder, "begin; lock table accounts in access exclusive mode").await;
         let release = async {
-            let waiting = format!(
-                "select count(*) >= {CONNECTIONS} from pg_stat_activity
-                where wait_event_type = 'Lock' and datname = '{}'",
-                db.name()
-            );
-            let begun = Instant::now();
-            while text(&mut admin, &waiting).await != "true" {
-                assert!(begun.elapsed() < DEADLINE, "the connections are not warm");
-            }
+            db.until_waiting(CONNECTIONS).await;
             run(&mut holder, "commit").await;
         };
         let (warm, ()) = tokio::join!(import_at_once(&server, round, "warm", CONNECTIONS), release);
@@ -212,15 +204,10 @@ async fn a_server_whose_connections_are_all_in_use_is_not_ready_and_says_so_in_t
     let mut holder = db.connect().await;
     run(&mut holder, "begin; lock table accounts in access exclusive mode").await;
     let ask = async {
-        let waiting =
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-        let begun = Instant::now();
-        while db.text(waiting).await != "2" {
-            assert!(begun.elapsed() < DEADLINE, "connections are free");
-        }
+        db.until_waiting(2).await;
         let ready = answered(&server).await;
         assert_eq!(ready.body, r#"{"error":503,"error_text":"no database connection is free"}"#);
-        assert_eq!(db.text(waiting).await, "2", "the imports wait still");
+        assert_eq!(db.waiting().await, 2, "the imports wait still");
         run(&mut holder, "commit").await;
     };
     let (imports, ()) = tokio::join!(import_at_once(&server, "", "busy", 2), ask);

@@ -91,12 +91,8 @@ async fn what_runs_at_the_deadline_is_answered_and_never_stored() {
         let server = serve(&db, "--shutdown-timeout-ms 1");
         let mut holder = db.connect().await;
         run(&mut holder, "begin; lock table orders in exclusive mode").await;
-        let waits =
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
         let stop = async {
-            while db.text(waits).await == "0" {
-                tokio::task::yield_now().await;
-            }
+            db.until_waiting(1).await;
             server.signal("TERM");
         };
         let import = crate::support::http().build().expect("a client").post(server.url(IMPORT)).bearer_auth(TOKEN);

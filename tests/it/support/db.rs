@@ -1,6 +1,7 @@
 //! A database for each test, cloned from one that was migrated once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -8,6 +9,9 @@ use tokio::sync::OnceCell;
 
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Longest wait for what a test brings about.
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A database of one test's own.
 #[derive(Clone)]
@@ -63,6 +67,21 @@ impl TestDb {
 
     pub(crate) async fn connect(&self) -> PgConnection {
         PgConnection::connect_with(&self.options).await.expect("the test's database")
+    }
+
+    /// How many connections wait for a lock.
+    pub(crate) async fn waiting(&self) -> usize {
+        let waiting =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        self.text(waiting).await.parse().expect("a number")
+    }
+
+    /// Waits until so many connections wait for a lock.
+    pub(crate) async fn until_waiting(&self, connections: usize) {
+        let begun = Instant::now();
+        while self.waiting().await < connections {
+            assert!(begun.elapsed() < DEADLINE, "expected {connections} connections to wait for a lock");
+        }
     }
 
     /// The first column of the first row, as text.
