@@ -184,11 +184,11 @@ where
 
 /// A failure to connect, with the place.
 fn unconnected(options: &PgConnectOptions, source: sqlx::Error) -> Error {
-    Error::Unavailable {
-        outage: Outage::of_connecting(&source),
-        at: Some(outage::place(options)),
-        source: Cause(source),
-    }
+    unavailable(options, Outage::of_connecting(&source), source)
+}
+
+fn unavailable(options: &PgConnectOptions, outage: Outage, source: sqlx::Error) -> Error {
+    Error::Unavailable { outage, at: Some(outage::place(options)), source: Cause(source) }
 }
 
 /// Longest wait for a connection that no pool makes.
@@ -248,19 +248,14 @@ async fn look_now(pool: &PgPool) -> Result<()> {
         connected => connected.map_err(|error| unconnected(&options, error))?,
     };
     if let Err(source) = load_plpgsql(&mut conn).await {
-        let outage = Outage::of(&source).unwrap_or(Outage::Unusable);
-        return Err(Error::Unavailable { outage, at: Some(outage::place(&options)), source: Cause(source) });
+        return Err(unavailable(&options, Outage::of(&source).unwrap_or(Outage::Unusable), source));
     }
     let is_read_only = sqlx::query_scalar!(
         "-- connection.is_read_only\nselect current_setting('transaction_read_only')::boolean as \"is_read_only!\""
     );
     if is_read_only.fetch_one(&mut conn).await? {
         let source = sqlx::Error::Protocol("transaction_read_only is on".to_owned());
-        return Err(Error::Unavailable {
-            outage: Outage::ReadOnly,
-            at: Some(outage::place(&options)),
-            source: Cause(source),
-        });
+        return Err(unavailable(&options, Outage::ReadOnly, source));
     }
     if outage::disk_was_full() {
         look_for_room(&mut conn).await?;
